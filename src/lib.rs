@@ -1,1 +1,3 @@
+//! zengate: teams reset the passwords of their own Zenlayer instances without seeing the access key.
 
+pub mod domain;

@@ -1,0 +1,17 @@
+//! The words of the trade, parsed once and valid for good.
+//!
+//! A value of one of these types proves that its text was checked: `InstanceId::from_str` and its
+//! siblings are the only way in, and everything past the edges of the program takes these types.
+
+mod names;
+mod password;
+mod request;
+
+pub use names::{InstanceId, IssuerName, NameFault, RequestId, ResetId, Revision, TeamName};
+pub use password::{Class, Password, PasswordFault};
+pub use request::{FreeText, Reason, ResetRequest, TextFault, Ticket};
+
+/// A time as every answer, record and log line writes it: RFC 3339, UTC, milliseconds.
+pub fn rfc3339(time: jiff::Timestamp) -> String {
+    format!("{time:.3}")
+}

@@ -1,0 +1,69 @@
+use std::fmt;
+use std::str::FromStr;
+
+use super::{InstanceId, Password};
+
+/// A caller's wish, parsed: which instance gets which password, and why.
+#[derive(Debug)]
+pub struct ResetRequest {
+    pub instance: InstanceId,
+    pub password: Password,
+    pub reason: Option<Reason>,
+    pub ticket: Option<Ticket>,
+}
+
+/// Text that a caller writes for the record: 1 to `LONGEST` characters, none of them a control character.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FreeText<const LONGEST: usize>(String);
+
+/// Why a reset is asked for, in the caller's words.
+pub type Reason = FreeText<500>;
+
+/// The ticket that a reset belongs to.
+pub type Ticket = FreeText<64>;
+
+/// Why a text cannot go on record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TextFault {
+    longest: usize,
+}
+
+impl<const LONGEST: usize> FreeText<LONGEST> {
+    /// The text, as the caller wrote it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<const LONGEST: usize> FromStr for FreeText<LONGEST> {
+    type Err = TextFault;
+
+    fn from_str(text: &str) -> Result<Self, TextFault> {
+        let fits = (1..=LONGEST).contains(&text.chars().count());
+        if fits && !text.chars().any(char::is_control) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(TextFault { longest: LONGEST })
+        }
+    }
+}
+
+impl fmt::Display for TextFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "This text has 1 to {} characters, none of them a control character.", self.longest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn free_text_is_bounded_and_printable() {
+        assert!(Ticket::from_str("OPS-1").is_ok());
+        assert!(Reason::from_str(&"ä".repeat(500)).is_ok(), "characters are counted, not bytes");
+        for bad in ["", "a\nb", "a\u{0}", "a\u{9b}", &"x".repeat(65)] {
+            assert!(Ticket::from_str(bad).is_err(), "{bad:?}");
+        }
+    }
+}
