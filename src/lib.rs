@@ -1,3 +1,4 @@
 //! zengate: teams reset the passwords of their own Zenlayer instances without seeing the access key.
 
+pub mod config;
 pub mod domain;

@@ -1,0 +1,406 @@
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use ipnet::IpNet;
+use secrecy::{ExposeSecret, SecretSlice};
+use url::{Host, Url};
+
+use super::{Config, Reader, Table};
+use crate::domain::{IssuerName, TeamName};
+
+/// `[server]`: what callers reach.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// `server.listen`, default `127.0.0.1:8080`; port 0 takes any free one.
+    pub listen: SocketAddr,
+    /// `server.workers`, threads that serve callers; default: the cores of the machine.
+    pub workers: usize,
+    /// `server.trusted_proxies`, networks whose `X-Forwarded-For` and `X-Request-Id` are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// `server.shutdown_seconds`, default 30: longest wait for resets in flight at a stop.
+    pub shutdown: Duration,
+}
+
+/// `[operations]`: what Prometheus and Kubernetes reach.
+#[derive(Debug, Clone)]
+pub struct Operations {
+    /// `operations.listen`, default `127.0.0.1:9464`.
+    pub listen: SocketAddr,
+}
+
+/// `[issuers.NAME]`: who may vouch for callers, and for which teams.
+#[derive(Debug, Clone)]
+pub struct Issuer {
+    /// The `iss` claim, compared byte by byte.
+    pub issuer: String,
+    /// Accepted `aud` values; default `zengate`.
+    pub audiences: Vec<String>,
+    /// Accepted `alg` values.
+    pub algorithms: Vec<SignatureAlgorithm>,
+    pub keys: KeySource,
+    /// JSON pointers (RFC 6901) into the claims.
+    pub subject_claim: String,
+    pub teams_claims: Vec<String>,
+    pub scopes_claim: String,
+    pub may_assert_teams: Vec<TeamPattern>,
+    pub may_assert_scopes: Vec<String>,
+    /// Allowed clock difference, default 30 s.
+    pub leeway: Duration,
+}
+
+/// Where an issuer's keys come from.
+#[derive(Debug, Clone)]
+pub enum KeySource {
+    /// A JWK Set (RFC 7517), with the path it was read from.
+    JwksFile { path: PathBuf, text: String },
+    /// A secret shared with the issuer, for HS256.
+    Secret(Secret),
+}
+
+/// Bytes of a secret file: wiped when dropped, never printed.
+#[derive(Clone)]
+pub struct Secret(SecretSlice<u8>);
+
+impl Secret {
+    /// Takes the bytes over.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes.into())
+    }
+
+    /// The bytes themselves, for keying a MAC.
+    pub fn expose(&self) -> &[u8] {
+        self.0.expose_secret()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// A signature algorithm that an issuer may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SignatureAlgorithm {
+    Rs256,
+    Es256,
+    EdDsa,
+    Hs256,
+}
+
+impl FromStr for SignatureAlgorithm {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "RS256" => Ok(Self::Rs256),
+            "ES256" => Ok(Self::Es256),
+            "EdDSA" => Ok(Self::EdDsa),
+            "HS256" => Ok(Self::Hs256),
+            _ => Err("must be RS256, ES256, EdDSA or HS256"),
+        }
+    }
+}
+
+/// Teams by name, by prefix (`shop-*`), or all of them (`*`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TeamPattern {
+    Name(TeamName),
+    Prefix(String),
+}
+
+impl TeamPattern {
+    /// Whether `team` is meant.
+    pub fn matches(&self, team: &TeamName) -> bool {
+        match self {
+            Self::Name(name) => name == team,
+            Self::Prefix(prefix) => team.as_str().starts_with(prefix),
+        }
+    }
+}
+
+impl FromStr for TeamPattern {
+    type Err = crate::domain::NameFault;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.strip_suffix('*') {
+            Some("") => Ok(Self::Prefix(String::new())),
+            Some(prefix) => prefix.parse::<TeamName>().map(|name| Self::Prefix(name.to_string())),
+            None => text.parse().map(Self::Name),
+        }
+    }
+}
+
+/// `[upstream]`: Zenlayer Cloud and the account's access key.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    /// `upstream.url`, scheme and authority; default `https://console.zenlayer.com`, http on loopback only.
+    pub url: Url,
+    pub access_key_id: String,
+    pub access_key_password: Secret,
+    /// Longest wait for Zenlayer, connect included (`upstream.timeout_seconds`, default 10).
+    /// Past it the outcome is `unknown`: the password may have changed.
+    pub timeout: Duration,
+    /// `upstream.action`, default `ResetInstancePassword`. The signature does not cover it.
+    pub action: String,
+    /// `upstream.version`, default `2025-09-01`.
+    pub version: String,
+    /// PEM certificates of the authorities to trust instead of the system's.
+    pub ca: Option<Vec<u8>>,
+}
+
+/// `[policies]`
+#[derive(Debug, Clone)]
+pub struct Policies {
+    /// `policies.dir`, default `policies`.
+    pub dir: PathBuf,
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// `limits.max_keys`, default 1,000,000: most callers, and most charged quotas, held at a time.
+    pub max_keys: usize,
+}
+
+/// `[audit]`: where the trail is kept.
+#[derive(Debug, Clone)]
+pub struct Audit {
+    /// `audit.path`, default `zengate.db`; the writer's lock lies beside it.
+    pub path: PathBuf,
+}
+
+/// `[telemetry]`
+#[derive(Debug, Clone)]
+pub struct Telemetry {
+    /// `telemetry.log`, default `info`: a level, or directives of tracing-subscriber's `EnvFilter`.
+    pub log: String,
+}
+
+pub(super) fn read(reader: &mut Reader) -> Option<Config> {
+    let server = server(reader.table("server"));
+    let operations = operations(reader.table("operations"));
+    let issuers = issuers(reader.table("issuers"));
+    let upstream = upstream(reader.table("upstream"));
+    let policies = reader.table("policies").path("dir", Some("policies")).map(|dir| Policies { dir });
+    let limits = limits(reader.table("limits"));
+    let audit = audit(reader.table("audit"));
+    let telemetry = reader.table("telemetry").string("log", Some("info")).map(|log| Telemetry { log });
+    Some(Config {
+        server: server?,
+        operations: operations?,
+        issuers: issuers?,
+        upstream: upstream?,
+        policies: policies?,
+        limits: limits?,
+        audit: audit?,
+        telemetry: telemetry?,
+        effective: toml::Table::new(),
+    })
+}
+
+fn server(mut table: Table<'_>) -> Option<Server> {
+    let cores = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
+    let listen = table.parse("listen", Some("127.0.0.1:8080"));
+    let workers = table.integer("workers", Some(cores.min(256)), 1..=256);
+    let trusted_proxies = table.list("trusted_proxies", Some(&[]));
+    let shutdown = seconds(&mut table, "shutdown_seconds", 30, 1..=600);
+    Some(Server {
+        listen: listen?,
+        workers: workers? as usize,
+        trusted_proxies: trusted_proxies?,
+        shutdown: shutdown?,
+    })
+}
+
+fn operations(mut table: Table<'_>) -> Option<Operations> {
+    table.parse("listen", Some("127.0.0.1:9464")).map(|listen| Operations { listen })
+}
+
+fn limits(mut table: Table<'_>) -> Option<Limits> {
+    table.choice("store", "local", &[("local", ())]);
+    let max_keys = table.integer("max_keys", Some(1_000_000), 1_000..=100_000_000);
+    Some(Limits { max_keys: max_keys? as usize })
+}
+
+fn audit(mut table: Table<'_>) -> Option<Audit> {
+    table.choice("store", "sqlite", &[("sqlite", ())]);
+    table.path("path", Some("zengate.db")).map(|path| Audit { path })
+}
+
+fn upstream(mut table: Table<'_>) -> Option<Upstream> {
+    let url = table.string("url", Some("https://console.zenlayer.com"));
+    let url = url.and_then(|url| match upstream_url(&url) {
+        Ok(url) => Some(url),
+        Err(message) => {
+            table.fault("url", format!("{url:?}: {message}"));
+            None
+        }
+    });
+    let id = header_text(&mut table, "access_key_id", None);
+    let password = table.file("access_key_password_file").map(|(_, bytes)| Secret::new(bytes)).and_then(|secret| {
+        let empty = secret.expose().is_empty();
+        if empty {
+            table.fault("access_key_password_file", "is an empty file");
+        }
+        (!empty).then_some(secret)
+    });
+    let timeout = seconds(&mut table, "timeout_seconds", 10, 1..=120);
+    let action = header_text(&mut table, "action", Some("ResetInstancePassword"));
+    let version = header_text(&mut table, "version", Some("2025-09-01"));
+    let ca = if table.has("ca_file") { table.file("ca_file").map(|(_, bytes)| Some(bytes)) } else { Some(None) };
+    Some(Upstream {
+        url: url?,
+        access_key_id: id?,
+        access_key_password: password?,
+        timeout: timeout?,
+        action: action?,
+        version: version?,
+        ca: ca?,
+    })
+}
+
+/// Scheme, host and port alone. Plain HTTP would show every password to the network.
+fn upstream_url(text: &str) -> Result<Url, &'static str> {
+    const SHAPE: &str = "must be https://HOST or https://HOST:PORT";
+    let url = Url::parse(text).map_err(|_| SHAPE)?;
+    let bare = url.username().is_empty() && url.password().is_none() && url.path() == "/" && url.query().is_none();
+    if !bare || url.fragment().is_some() {
+        return Err(SHAPE);
+    }
+    let loopback = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        None => return Err(SHAPE),
+    };
+    match url.scheme() {
+        "https" => Ok(url),
+        "http" if loopback => Ok(url),
+        "http" => Err("http is for loopback only: use https"),
+        _ => Err(SHAPE),
+    }
+}
+
+/// A text that becomes part of a header: printable ASCII.
+fn header_text(table: &mut Table<'_>, key: &str, default: Option<&str>) -> Option<String> {
+    let text = table.string(key, default)?;
+    let good = !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && b != b',');
+    if !good {
+        table.fault(key, "must be printable ASCII without spaces and commas");
+    }
+    good.then_some(text)
+}
+
+fn seconds(table: &mut Table<'_>, key: &str, default: u64, bounds: std::ops::RangeInclusive<u64>) -> Option<Duration> {
+    table.integer(key, Some(default), bounds).map(Duration::from_secs)
+}
+
+fn issuers(mut table: Table<'_>) -> Option<BTreeMap<IssuerName, Issuer>> {
+    let names = table.keys();
+    if names.is_empty() {
+        table.fault("", "is required: at least one [issuers.NAME]");
+    }
+    let read: Vec<Option<(IssuerName, Issuer)>> = names
+        .into_iter()
+        .map(|name| {
+            let mut inner = table.table(&name);
+            let parsed = name.parse::<IssuerName>();
+            if let Err(fault) = &parsed {
+                inner.fault("", fault.to_string());
+            }
+            let issuer = issuer(inner);
+            Some((parsed.ok()?, issuer?))
+        })
+        .collect();
+    let issuers: Option<BTreeMap<_, _>> = read.into_iter().collect();
+    let issuers = issuers?;
+    let mut seen: BTreeMap<&str, &IssuerName> = BTreeMap::new();
+    for (name, issuer) in &issuers {
+        if let Some(other) = seen.insert(&issuer.issuer, name) {
+            table.fault(name.as_str(), format!("has the same `issuer` as issuers.{other}"));
+            return None;
+        }
+    }
+    Some(issuers)
+}
+
+fn issuer(mut table: Table<'_>) -> Option<Issuer> {
+    let issuer = table.string("issuer", None);
+    let audiences = table.list("audiences", Some(&["zengate"]));
+    if audiences.as_ref().is_some_and(Vec::is_empty) {
+        table.fault("audiences", "must name at least one audience");
+    }
+    let algorithms = table.list("algorithms", None);
+    let keys = match (table.has("jwks_file"), table.has("secret_file")) {
+        (true, false) => jwks(&mut table),
+        (false, true) => secret(&mut table),
+        _ => {
+            table.fault("", "needs exactly one of jwks_file, secret_file");
+            _ = (table.path("jwks_file", Some("-")), table.path("secret_file", Some("-")));
+            None
+        }
+    };
+    let symmetric = matches!(keys, Some(KeySource::Secret(_)));
+    let fits = |a: &SignatureAlgorithm| (*a == SignatureAlgorithm::Hs256) == symmetric;
+    if keys.is_some() && algorithms.as_ref().is_some_and(|list: &Vec<_>| list.is_empty() || !list.iter().all(fits)) {
+        table.fault("algorithms", "must be [\"HS256\"] with secret_file; some of RS256, ES256, EdDSA with jwks_file");
+    }
+    let subject_claim = pointer(&mut table, "subject_claim", "/sub");
+    let teams_claims = if table.has("teams_claim") {
+        pointer(&mut table, "teams_claim", "").map(|p| vec![p])
+    } else {
+        Some(vec!["/teams".to_owned(), "/team".to_owned()])
+    };
+    let scopes_claim = pointer(&mut table, "scopes_claim", "/scope");
+    let may_assert_teams = table.list("may_assert_teams", None);
+    let may_assert_scopes = table.list("may_assert_scopes", Some(&[]));
+    let leeway = seconds(&mut table, "leeway_seconds", 30, 0..=300);
+    Some(Issuer {
+        issuer: issuer?,
+        audiences: audiences?,
+        algorithms: algorithms?,
+        keys: keys?,
+        subject_claim: subject_claim?,
+        teams_claims: teams_claims?,
+        scopes_claim: scopes_claim?,
+        may_assert_teams: may_assert_teams?,
+        may_assert_scopes: may_assert_scopes?,
+        leeway: leeway?,
+    })
+}
+
+fn jwks(table: &mut Table<'_>) -> Option<KeySource> {
+    let (path, bytes) = table.file("jwks_file")?;
+    match String::from_utf8(bytes) {
+        Ok(text) => Some(KeySource::JwksFile { path, text }),
+        Err(_) => {
+            table.fault("jwks_file", format!("{} is not UTF-8", path.display()));
+            None
+        }
+    }
+}
+
+/// A secret shorter than the hash would be the weakest part of the signature (RFC 7518, section 3.2).
+fn secret(table: &mut Table<'_>) -> Option<KeySource> {
+    let (path, bytes) = table.file("secret_file")?;
+    let secret = Secret::new(bytes);
+    if secret.expose().len() < 32 {
+        table.fault("secret_file", format!("{} holds fewer than the 32 bytes that HS256 needs", path.display()));
+        return None;
+    }
+    Some(KeySource::Secret(secret))
+}
+
+fn pointer(table: &mut Table<'_>, key: &str, default: &str) -> Option<String> {
+    let pointer = table.string(key, Some(default))?;
+    let good = pointer.starts_with('/');
+    if !good {
+        table.fault(key, format!("{pointer:?}: must be a JSON pointer such as \"/sub\" (RFC 6901)"));
+    }
+    good.then_some(pointer)
+}
