@@ -1,0 +1,248 @@
+//! Every metric, once: name, labels and help side by side.
+//!
+//! Labels come from closed sets: enums, route patterns, configured teams up to [`MOST_TEAMS`].
+
+use std::collections::HashSet;
+use std::sync::RwLock;
+use std::time::Duration;
+
+use prometheus::core::Collector;
+use prometheus::{
+    Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    TextEncoder,
+};
+
+use crate::domain::{Revision, TeamName};
+
+/// Teams past this many share the label `other`.
+const MOST_TEAMS: usize = 200;
+
+/// All that Prometheus may read.
+pub struct Metrics {
+    registry: Registry,
+    teams: RwLock<HashSet<TeamName>>,
+    http_requests: IntCounterVec,
+    http_duration: HistogramVec,
+    authentication_failures: IntCounterVec,
+    dropped_claims: IntCounterVec,
+    decisions: IntCounterVec,
+    policy_errors: IntCounter,
+    limited: IntCounterVec,
+    resets: IntCounterVec,
+    upstream_requests: IntCounterVec,
+    upstream_duration: HistogramVec,
+    audit_commit_duration: Histogram,
+    audit_failures: IntCounter,
+    audit_pending: IntGauge,
+    policy_revision: GaugeVec,
+    policy_reload_good: IntGauge,
+}
+
+/// Half a millisecond to ten seconds: a refusal, a commit, a slow upstream.
+const SECONDS: [f64; 13] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+
+impl Metrics {
+    /// A registry of its own, with every metric in it.
+    pub fn new() -> Self {
+        let registry = Registry::new();
+        let counter = |name: &str, help: &str| {
+            register(&registry, IntCounter::new(name, help).expect("the name is well formed"))
+        };
+        let counters = |name: &str, help: &str, labels: &[&str]| {
+            register(&registry, IntCounterVec::new(Opts::new(name, help), labels).expect("the names are well formed"))
+        };
+        let gauge =
+            |name: &str, help: &str| register(&registry, IntGauge::new(name, help).expect("the name is well formed"));
+        let seconds = |name: &str, help: &str, labels: &[&str]| {
+            let opts = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
+            register(&registry, HistogramVec::new(opts, labels).expect("the names are well formed"))
+        };
+        let commits = HistogramOpts::new("zengate_audit_commit_duration_seconds", "Time of one commit of the trail.")
+            .buckets(vec![0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0]);
+        let revisions = Opts::new("zengate_policy_revision_info", "The policy revision in force; always 1.");
+        let build = Opts::new("zengate_build_info", "The version that runs; always 1.");
+        let build = register(&registry, GaugeVec::new(build, &["version"]).expect("the names are well formed"));
+        build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
+        Self {
+            teams: RwLock::default(),
+            http_requests: counters(
+                "zengate_http_requests_total",
+                "Requests answered, by route pattern; problem is empty for a good answer.",
+                &["route", "method", "status", "problem"],
+            ),
+            http_duration: seconds("zengate_http_request_duration_seconds", "Time to answer a request.", &["route"]),
+            authentication_failures: counters(
+                "zengate_authentication_failures_total",
+                "Requests whose token was missing or refused, by reason.",
+                &["reason"],
+            ),
+            dropped_claims: counters(
+                "zengate_dropped_claims_total",
+                "Teams and scopes that a verified token claimed and its issuer may not assert.",
+                &["claim"],
+            ),
+            decisions: counters("zengate_decisions_total", "Policy decisions on resets.", &["team", "decision"]),
+            policy_errors: counter("zengate_policy_errors_total", "Decisions refused since a policy could not be evaluated."),
+            limited: counters("zengate_limited_total", "Requests refused by a limit.", &["limit"]),
+            resets: counters("zengate_resets_total", "Resets that had an intent, by outcome.", &["outcome"]),
+            upstream_requests: counters(
+                "zengate_upstream_requests_total",
+                "Calls to Zenlayer, by action and what came of them.",
+                &["action", "outcome"],
+            ),
+            upstream_duration: seconds("zengate_upstream_request_duration_seconds", "Time of a call to Zenlayer.", &["action"]),
+            audit_commit_duration: register(
+                &registry,
+                Histogram::with_opts(commits).expect("the name is well formed"),
+            ),
+            audit_failures: counter("zengate_audit_failures_total", "Commits of the trail that failed."),
+            audit_pending: gauge("zengate_audit_pending_records", "Records that wait to be committed again after a failure."),
+            policy_revision: register(
+                &registry,
+                GaugeVec::new(revisions, &["revision"]).expect("the names are well formed"),
+            ),
+            policy_reload_good: gauge(
+                "zengate_policy_last_reload_successful",
+                "1 if the newest attempt to load the policies succeeded, 0 if the last good ones stay in force.",
+            ),
+            registry,
+        }
+    }
+
+    /// The text exposition format.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut text = Vec::new();
+        // Writing to memory cannot fail, and a gather of well-formed metrics always encodes.
+        _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
+        text
+    }
+
+    /// A request was answered.
+    pub fn answered(&self, route: &str, method: &str, status: u16, problem: &str, took: Duration) {
+        let mut digits = [0; 5];
+        let status = decimal(status, &mut digits);
+        self.http_requests.with_label_values(&[route, method, status, problem]).inc();
+        self.http_duration.with_label_values(&[route]).observe(took.as_secs_f64());
+    }
+
+    /// A caller could not prove who it is.
+    pub fn unauthenticated(&self, reason: &'static str) {
+        self.authentication_failures.with_label_values(&[reason]).inc();
+    }
+
+    /// A verified token claimed more than its issuer may assert: `team` or `scope`.
+    pub fn claims_dropped(&self, claim: &'static str, count: u64) {
+        self.dropped_claims.with_label_values(&[claim]).inc_by(count);
+    }
+
+    /// Policy decided on a reset.
+    pub fn decided(&self, team: &TeamName, decision: &'static str) {
+        let label = if self.known(team) { team.as_str() } else { "other" };
+        self.decisions.with_label_values(&[label, decision]).inc();
+    }
+
+    /// A policy failed to evaluate.
+    pub fn policy_failed(&self) {
+        self.policy_errors.inc();
+    }
+
+    /// A limit refused: `caller`, `team`, `cooldown` or `capacity`.
+    pub fn limited(&self, limit: &'static str) {
+        self.limited.with_label_values(&[limit]).inc();
+    }
+
+    /// A reset ended.
+    pub fn reset(&self, outcome: &'static str) {
+        self.resets.with_label_values(&[outcome]).inc();
+    }
+
+    /// A call to Zenlayer ended.
+    pub fn called(&self, action: &'static str, outcome: &'static str, took: Duration) {
+        self.upstream_requests.with_label_values(&[action, outcome]).inc();
+        self.upstream_duration.with_label_values(&[action]).observe(took.as_secs_f64());
+    }
+
+    /// A group of records was committed.
+    pub fn committed(&self, took: Duration) {
+        self.audit_commit_duration.observe(took.as_secs_f64());
+    }
+
+    /// A commit failed; `pending` records wait for the next try.
+    pub fn commit_failed(&self, pending: usize) {
+        self.audit_failures.inc();
+        self.pending(pending);
+    }
+
+    /// Records that wait to be committed again.
+    pub fn pending(&self, records: usize) {
+        self.audit_pending.set(i64::try_from(records).unwrap_or(i64::MAX));
+    }
+
+    /// A revision came into force.
+    pub fn revision(&self, revision: &Revision) {
+        self.policy_revision.reset();
+        self.policy_revision.with_label_values(&[revision.as_str()]).set(1.0);
+        self.policy_reload_good.set(1);
+    }
+
+    /// A reload was refused; the last good revision stays.
+    pub fn reload_refused(&self) {
+        self.policy_reload_good.set(0);
+    }
+
+    fn known(&self, team: &TeamName) -> bool {
+        if self.teams.read().expect("no panic while held").contains(team) {
+            return true;
+        }
+        let mut teams = self.teams.write().expect("no panic while held");
+        teams.contains(team) || (teams.len() < MOST_TEAMS && teams.insert(team.clone()))
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: C) -> C {
+    registry.register(Box::new(metric.clone())).expect("every name is registered once");
+    metric
+}
+
+fn decimal(mut number: u16, digits: &mut [u8; 5]) -> &str {
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return std::str::from_utf8(&digits[at..]).expect("digits are ASCII");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::str::FromStr;
+
+    use super::*;
+
+    #[test]
+    fn teams_past_the_bound_share_one_label() {
+        let metrics = Metrics::new();
+        for n in 0..MOST_TEAMS + 50 {
+            metrics.decided(&TeamName::from_str(&format!("t{n}")).expect("a name"), "allow");
+        }
+        let text = String::from_utf8(metrics.encode()).expect("text");
+        assert_eq!(text.matches("zengate_decisions_total{").count(), MOST_TEAMS + 1);
+        assert!(text.contains(r#"zengate_decisions_total{decision="allow",team="other"} 50"#), "{text}");
+    }
+
+    #[test]
+    fn decimals() {
+        for n in [0, 7, 200, 504, 65535] {
+            assert_eq!(decimal(n, &mut [0; 5]), n.to_string());
+        }
+    }
+}
