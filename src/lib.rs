@@ -1,5 +1,6 @@
 //! zengate: teams reset the passwords of their own Zenlayer instances without seeing the access key.
 
+pub mod authn;
 pub mod config;
 pub mod domain;
 pub mod http;

@@ -1,0 +1,72 @@
+//! JWT -> [`Identity`] -> [`Principal`]: who calls, and for which team.
+//!
+//! An issuer is chosen by the unverified `iss` alone; then everything is verified against that issuer
+//! only (RFC 8725). Signatures are jsonwebtoken's; the claims are checked here, each with its own reason.
+
+mod claims;
+mod issuer;
+mod keys;
+mod principal;
+mod token;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::config;
+use crate::domain::IssuerName;
+use crate::metrics::Metrics;
+
+pub use issuer::Assertions;
+pub use keys::KeyFault;
+pub use principal::{Call, Identity, Origin, Principal, TeamFault};
+pub use token::{LONGEST_TOKEN, Refusal};
+
+use issuer::Issuer;
+use token::Parts;
+
+/// All configured issuers, ready to verify tokens.
+pub struct Authenticator {
+    by_iss: HashMap<String, Arc<Issuer>>,
+}
+
+impl Authenticator {
+    /// Reads every issuer's keys; reports every unusable source.
+    pub fn new(issuers: impl IntoIterator<Item = (IssuerName, config::Issuer)>) -> Result<Self, Vec<KeyFault>> {
+        let mut by_iss = HashMap::new();
+        let mut faults = Vec::new();
+        for (name, settings) in issuers {
+            let iss = settings.issuer.clone();
+            match Issuer::new(name, settings) {
+                Ok(issuer) => _ = by_iss.insert(iss, Arc::new(issuer)),
+                Err(fault) => faults.push(fault),
+            }
+        }
+        if faults.is_empty() { Ok(Self { by_iss }) } else { Err(faults) }
+    }
+
+    /// The caller that `token` proves at `now`.
+    pub fn verify(&self, token: &str, now: Timestamp, metrics: &Metrics) -> Result<Identity, Refusal> {
+        let verified = self.check(token, now)?;
+        let Assertions { dropped_teams, dropped_scopes, .. } = verified.1;
+        if dropped_teams > 0 {
+            metrics.claims_dropped("team", dropped_teams);
+        }
+        if dropped_scopes > 0 {
+            metrics.claims_dropped("scope", dropped_scopes);
+        }
+        Ok(verified.0)
+    }
+
+    /// As [`Self::verify`], with what the issuer asserted beyond its right; for `zengate token inspect`.
+    pub fn check(&self, token: &str, now: Timestamp) -> Result<(Identity, Assertions), Refusal> {
+        let parts = Parts::split(token)?;
+        let issuer = self.by_iss.get(&parts.unverified_issuer()?).ok_or(Refusal::UnknownIssuer)?;
+        let claims = issuer.keys.verify(&parts)?;
+        issuer.identify(&claims, now)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

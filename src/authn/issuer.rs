@@ -1,0 +1,128 @@
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::claims::Claims;
+use super::keys::{KeyFault, Keys};
+use super::principal::Identity;
+use super::token::Refusal;
+use crate::config::{self, TeamPattern};
+use crate::domain::{IssuerName, TeamName};
+
+/// One configured issuer: its keys, and what its tokens may say.
+pub(super) struct Issuer {
+    pub(super) keys: Keys,
+    name: IssuerName,
+    settings: config::Issuer,
+}
+
+/// What a token claimed and its issuer may not assert; it was left out of the identity.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Assertions {
+    pub dropped_teams: u64,
+    pub dropped_scopes: u64,
+}
+
+impl Issuer {
+    pub(super) fn new(name: IssuerName, settings: config::Issuer) -> Result<Self, KeyFault> {
+        let keys = Keys::new(&name, &settings.keys, &settings.algorithms)?;
+        Ok(Self { keys, name, settings })
+    }
+
+    /// The identity that verified claims give at `now`.
+    pub(super) fn identify(&self, claims: &Claims, now: Timestamp) -> Result<(Identity, Assertions), Refusal> {
+        self.check_audience(claims)?;
+        let expires = self.check_times(claims, now.as_second())?;
+        let mut dropped = Assertions::default();
+        let identity = Identity {
+            issuer: self.name.clone(),
+            subject: self.subject(claims)?.into(),
+            client: claims.text("azp")?.or(claims.text("client_id")?).map(bounded),
+            actor: claims.at("/act/sub").and_then(Value::as_str).map(bounded),
+            token_id: claims.text("jti")?.map(bounded),
+            teams: self.teams(claims, &mut dropped)?,
+            scopes: self.scopes(claims, &mut dropped)?,
+            expires,
+        };
+        Ok((identity, dropped))
+    }
+
+    fn check_audience(&self, claims: &Claims) -> Result<(), Refusal> {
+        let given = claims.texts("aud")?.ok_or(Refusal::ClaimMissing("aud"))?;
+        let meant = given.iter().any(|aud| self.settings.audiences.iter().any(|ours| ours == aud));
+        if meant { Ok(()) } else { Err(Refusal::Audience) }
+    }
+
+    /// `exp` is required; `nbf` and `iat` count when present.
+    fn check_times(&self, claims: &Claims, now: i64) -> Result<Timestamp, Refusal> {
+        let leeway = seconds(self.settings.leeway);
+        let exp = claims.date("exp")?.ok_or(Refusal::ClaimMissing("exp"))?;
+        if now >= exp + leeway {
+            return Err(Refusal::Expired);
+        }
+        for name in ["nbf", "iat"] {
+            if claims.date(name)?.is_some_and(|from| from > now + leeway) {
+                return Err(Refusal::NotYetValid);
+            }
+        }
+        Timestamp::from_second(exp).map_err(|_| Refusal::ClaimShape("exp"))
+    }
+
+    fn subject<'c>(&self, claims: &'c Claims) -> Result<&'c str, Refusal> {
+        // Even where another claim names the user, `sub` itself must be there (RFC 9068).
+        claims.text("sub")?.ok_or(Refusal::ClaimMissing("sub"))?;
+        let subject = claims.at(&self.settings.subject_claim).ok_or(Refusal::ClaimMissing("sub"))?;
+        let subject = subject.as_str().ok_or(Refusal::ClaimShape("sub"))?;
+        let fits = (1..=255).contains(&subject.chars().count()) && !subject.chars().any(char::is_control);
+        if fits { Ok(subject) } else { Err(Refusal::ClaimShape("sub")) }
+    }
+
+    /// A list of names, one name, or several with spaces between; those the issuer may assert.
+    fn teams(&self, claims: &Claims, dropped: &mut Assertions) -> Result<Vec<TeamName>, Refusal> {
+        let found = self.settings.teams_claims.iter().find_map(|pointer| claims.at(pointer));
+        let mut teams: Vec<TeamName> = Vec::new();
+        for text in words(found, "teams")? {
+            let team = text.parse().ok().filter(|team| self.may_assert(team));
+            match team {
+                Some(team) if teams.contains(&team) => {}
+                Some(team) => teams.push(team),
+                None => dropped.dropped_teams += 1,
+            }
+        }
+        Ok(teams)
+    }
+
+    fn may_assert(&self, team: &TeamName) -> bool {
+        self.settings.may_assert_teams.iter().any(|pattern: &TeamPattern| pattern.matches(team))
+    }
+
+    fn scopes(&self, claims: &Claims, dropped: &mut Assertions) -> Result<Vec<String>, Refusal> {
+        let claimed = words(claims.at(&self.settings.scopes_claim), "scope")?;
+        let (kept, others): (Vec<_>, Vec<_>) =
+            claimed.into_iter().partition(|scope| self.settings.may_assert_scopes.iter().any(|s| s == scope));
+        // A scope that is not ours at all (`openid`) is no claim to anything here.
+        dropped.dropped_scopes += others.iter().filter(|scope| scope.starts_with("zengate:")).count() as u64;
+        Ok(kept.into_iter().map(str::to_owned).collect())
+    }
+}
+
+fn words<'c>(claim: Option<&'c Value>, name: &'static str) -> Result<Vec<&'c str>, Refusal> {
+    match claim {
+        None => Ok(Vec::new()),
+        Some(Value::String(text)) => Ok(text.split(' ').filter(|word| !word.is_empty()).collect()),
+        Some(Value::Array(items)) => {
+            items.iter().map(Value::as_str).collect::<Option<_>>().ok_or(Refusal::ClaimShape(name))
+        }
+        Some(_) => Err(Refusal::ClaimShape(name)),
+    }
+}
+
+/// Names for the record: at most 255 characters, control characters left out.
+fn bounded(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(255).collect()
+}
+
+fn seconds(duration: Duration) -> i64 {
+    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,171 @@
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::domain::{IssuerName, RequestId, ResetRequest, TeamName};
+
+/// Who a verified token says is calling. Only `authn` makes one.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    pub(super) issuer: IssuerName,
+    pub(super) subject: Arc<str>,
+    pub(super) client: Option<String>,
+    pub(super) actor: Option<String>,
+    pub(super) token_id: Option<String>,
+    pub(super) teams: Vec<TeamName>,
+    pub(super) scopes: Vec<String>,
+    pub(super) expires: Timestamp,
+}
+
+/// An [`Identity`] acting for one of its teams; everything that is decided is decided for this.
+///
+/// Only [`Identity::acting_for`] makes one:
+///
+/// ```compile_fail,E0451
+/// use zengate::authn::{Identity, Principal};
+/// fn forge(identity: Identity, team: zengate::domain::TeamName) -> Principal {
+///     Principal { identity, team }
+/// }
+/// ```
+///
+/// ```
+/// use zengate::authn::{Identity, Principal};
+/// fn forge(identity: Identity, team: zengate::domain::TeamName) -> Option<Principal> {
+///     identity.acting_for(Some(&team)).ok()
+/// }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Principal {
+    identity: Identity,
+    team: TeamName,
+}
+
+/// Why no team can be acted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TeamFault {
+    /// The token has no team.
+    None,
+    /// Several, and none was named.
+    Several,
+    /// The named one is not the caller's.
+    NotTheirs,
+}
+
+impl Identity {
+    /// The configured name of the issuer.
+    pub fn issuer(&self) -> &IssuerName {
+        &self.issuer
+    }
+
+    /// The issuer's name for the user; unique together with the issuer.
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// The subject, to be kept without a copy.
+    pub fn shared_subject(&self) -> Arc<str> {
+        self.subject.clone()
+    }
+
+    /// The program that the token was issued to (`azp`, else `client_id`).
+    pub fn client(&self) -> Option<&str> {
+        self.client.as_deref()
+    }
+
+    /// Who acts on the subject's behalf (`act`, RFC 8693).
+    pub fn actor(&self) -> Option<&str> {
+        self.actor.as_deref()
+    }
+
+    /// `jti`.
+    pub fn token_id(&self) -> Option<&str> {
+        self.token_id.as_deref()
+    }
+
+    /// The teams that the issuer may assert, in the token's order.
+    pub fn teams(&self) -> &[TeamName] {
+        &self.teams
+    }
+
+    /// The scopes that the issuer may assert.
+    pub fn scopes(&self) -> &[String] {
+        &self.scopes
+    }
+
+    /// The token's `exp`.
+    pub fn expires(&self) -> Timestamp {
+        self.expires
+    }
+
+    /// The team to act for: the named one, or the only one.
+    pub fn team(&self, named: Option<&TeamName>) -> Result<&TeamName, TeamFault> {
+        match (named, self.teams.as_slice()) {
+            (Some(named), teams) => teams.iter().find(|team| *team == named).ok_or(TeamFault::NotTheirs),
+            (None, []) => Err(TeamFault::None),
+            (None, [only]) => Ok(only),
+            (None, _) => Err(TeamFault::Several),
+        }
+    }
+
+    /// Acts for the named team, or for the only one.
+    pub fn acting_for(self, named: Option<&TeamName>) -> Result<Principal, TeamFault> {
+        let team = self.team(named)?.clone();
+        Ok(Principal { identity: self, team })
+    }
+}
+
+/// The user's id in policies, quotas and records: `corp|alice`. No issuer's name has a `|`.
+impl fmt::Display for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}|{}", self.issuer, self.subject)
+    }
+}
+
+impl Principal {
+    /// Who it is.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The acting team.
+    pub fn team(&self) -> &TeamName {
+        &self.team
+    }
+}
+
+/// Where a request came from, for policies and records.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    pub request_id: RequestId,
+    pub address: IpAddr,
+    /// At most 256 characters, none of them a control character.
+    pub user_agent: Option<String>,
+    pub at: Timestamp,
+}
+
+/// What a caller wants: the first proof of a reset's path.
+#[derive(Debug)]
+pub struct Call {
+    pub principal: Principal,
+    pub request: ResetRequest,
+    pub origin: Origin,
+}
+
+#[cfg(test)]
+impl Identity {
+    /// An identity without a token.
+    pub(crate) fn for_test(subject: &str, teams: &[&str]) -> Self {
+        Self {
+            issuer: "corp".parse().expect("a name"),
+            subject: subject.into(),
+            client: None,
+            actor: None,
+            token_id: None,
+            teams: teams.iter().map(|team| team.parse().expect("a name")).collect(),
+            scopes: Vec::new(),
+            expires: Timestamp::MAX,
+        }
+    }
+}

@@ -1,0 +1,125 @@
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
+
+use super::claims::Claims;
+
+/// Longest token that is looked at, in bytes.
+pub const LONGEST_TOKEN: usize = 8 << 10;
+
+/// Why a token does not let its bearer in. Callers hear less than this says: nothing about keys.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("no bearer token was sent")]
+    Missing,
+    #[error("the Authorization header is not one `Bearer` and a token")]
+    NotBearer,
+    #[error("the token is longer than 8 KiB")]
+    TooLong,
+    #[error("the token is not a signed JWT: {0}")]
+    Malformed(&'static str),
+    #[error("its header names what is never followed: {0}")]
+    Critical(&'static str),
+    #[error("its issuer is not configured")]
+    UnknownIssuer,
+    #[error("its algorithm is not one of its issuer's")]
+    Algorithm,
+    #[error("no key of its issuer fits it")]
+    UnknownKey,
+    #[error("its signature does not match")]
+    Signature,
+    #[error("its claim `{0}` is missing")]
+    ClaimMissing(&'static str),
+    #[error("its claim `{0}` has the wrong shape")]
+    ClaimShape(&'static str),
+    #[error("it is for another audience")]
+    Audience,
+    #[error("it has expired")]
+    Expired,
+    #[error("it is not valid yet")]
+    NotYetValid,
+}
+
+impl Refusal {
+    /// The metric's label.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::NotBearer => "not-bearer",
+            Self::TooLong => "too-long",
+            Self::Malformed(_) => "malformed",
+            Self::Critical(_) => "critical",
+            Self::UnknownIssuer => "unknown-issuer",
+            Self::Algorithm => "algorithm",
+            Self::UnknownKey => "unknown-key",
+            Self::Signature => "signature",
+            Self::ClaimMissing(_) => "claim-missing",
+            Self::ClaimShape(_) => "claim-shape",
+            Self::Audience => "audience",
+            Self::Expired => "expired",
+            Self::NotYetValid => "not-yet-valid",
+        }
+    }
+}
+
+/// The JOSE header (RFC 7515). `jku`, `jwk` and `x5u` are not read: a token never brings its own key.
+#[derive(Debug, Deserialize)]
+pub(super) struct Header {
+    pub(super) alg: String,
+    pub(super) kid: Option<String>,
+    crit: Option<serde::de::IgnoredAny>,
+    b64: Option<serde::de::IgnoredAny>,
+}
+
+/// A compact JWS taken apart; nothing of it is verified.
+pub(super) struct Parts<'t> {
+    pub(super) header: Header,
+    /// What the signature covers.
+    pub(super) message: &'t str,
+    pub(super) signature: &'t str,
+    payload: Vec<u8>,
+}
+
+impl<'t> Parts<'t> {
+    pub(super) fn split(token: &'t str) -> Result<Self, Refusal> {
+        if token.len() > LONGEST_TOKEN {
+            return Err(Refusal::TooLong);
+        }
+        let three = Refusal::Malformed("it is not three parts with dots between");
+        let (message, signature) = token.rsplit_once('.').ok_or(three.clone())?;
+        let (header, payload) = message.split_once('.').ok_or(three.clone())?;
+        if payload.contains('.') {
+            return Err(three);
+        }
+        let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| Refusal::Malformed("a part is not base64url"));
+        let header: Header = serde_json::from_slice(&decode(header)?)
+            .map_err(|_| Refusal::Malformed("its header is not JSON with one `alg`"))?;
+        if header.crit.is_some() {
+            return Err(Refusal::Critical("crit"));
+        }
+        if header.b64.is_some() {
+            return Err(Refusal::Critical("b64"));
+        }
+        Ok(Self { header, message, signature, payload: decode(payload)? })
+    }
+
+    /// The `iss` claim, which only chooses whose keys to try.
+    pub(super) fn unverified_issuer(&self) -> Result<String, Refusal> {
+        #[derive(Deserialize)]
+        struct Issued {
+            iss: Option<serde_json::Value>,
+        }
+        let issued: Issued = serde_json::from_slice(&self.payload)
+            .map_err(|_| Refusal::Malformed("its claims are not a JSON object without duplicates"))?;
+        match issued.iss {
+            Some(serde_json::Value::String(iss)) => Ok(iss),
+            Some(_) => Err(Refusal::ClaimShape("iss")),
+            None => Err(Refusal::ClaimMissing("iss")),
+        }
+    }
+
+    pub(super) fn claims(&self) -> Result<Claims, Refusal> {
+        serde_json::from_slice(&self.payload)
+            .map_err(|_| Refusal::Malformed("its claims are not a JSON object without duplicates"))
+    }
+}
