@@ -4,4 +4,5 @@ pub mod authn;
 pub mod config;
 pub mod domain;
 pub mod http;
+pub mod inventory;
 pub mod metrics;
