@@ -1,6 +1,7 @@
 //! zengate: teams reset the passwords of their own Zenlayer instances without seeing the access key.
 
 pub mod authn;
+pub mod authz;
 pub mod config;
 pub mod domain;
 pub mod http;

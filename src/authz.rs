@@ -1,0 +1,251 @@
+//! Policies (Cedar): [`Seen`] -> [`Authorized`]. Deny by default; an error of evaluation refuses.
+
+mod limits;
+mod load;
+mod question;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use cedar_policy::{Authorizer, Decision, Effect, PolicyId, PolicySet};
+
+use crate::authn::{Origin, Principal};
+use crate::domain::{Revision, TeamName};
+use crate::inventory::Seen;
+use crate::metrics::Metrics;
+
+pub use limits::{Quota, TeamLimits};
+pub use load::{PolicyFault, PolicyFaults};
+
+use limits::LimitTable;
+use question::{Action, Question};
+
+/// One loaded state of the policies folder. Everything of a request is decided on one of these.
+pub struct PolicyRevision {
+    id: Revision,
+    /// The global policies and the team's own.
+    teams: HashMap<TeamName, RuleSet>,
+    /// The global policies alone: no permit, so nobody else gets anything.
+    others: RuleSet,
+    limits: LimitTable,
+}
+
+/// Policies in the order of their files.
+struct RuleSet {
+    policies: PolicySet,
+    order: Vec<Rule>,
+}
+
+struct Rule {
+    id: PolicyId,
+    effect: Effect,
+    /// The actions its scope names; None: any.
+    actions: Option<Vec<String>>,
+}
+
+impl PolicyRevision {
+    /// Loads and validates the whole folder, or says everything that is wrong with it.
+    pub fn load(folder: &Path) -> Result<Self, PolicyFaults> {
+        load::folder(folder)
+    }
+
+    /// The revision's name in records and metrics.
+    pub fn id(&self) -> &Revision {
+        &self.id
+    }
+
+    /// What binds `team`.
+    pub fn limits(&self, team: &TeamName) -> &TeamLimits {
+        self.limits.of(team)
+    }
+
+    /// Every row of limits.toml, the default first.
+    pub fn limit_rows(&self) -> impl Iterator<Item = (Option<&TeamName>, &TeamLimits)> {
+        self.limits.rows()
+    }
+
+    /// How many teams have policies.
+    pub fn team_count(&self) -> usize {
+        self.teams.len()
+    }
+
+    fn rules(&self, team: &TeamName) -> &RuleSet {
+        self.teams.get(team).unwrap_or(&self.others)
+    }
+
+    /// Cedar skips a policy that fails to evaluate, so a forbid that errs would permit: any error refuses.
+    fn decide(&self, team: &TeamName, question: &Question) -> Verdict {
+        let rules = self.rules(team);
+        let answer = Authorizer::new().is_authorized(&question.request, &rules.policies, &question.entities);
+        if let Some(error) = answer.diagnostics().errors().next() {
+            tracing::error!(team.name = %team, policy.revision = %self.id, "a policy cannot be evaluated, so the request is refused: {error}");
+            return Verdict::Erred;
+        }
+        // Cedar's reasons are unordered: give them in the order of the files.
+        let reasons: Vec<&PolicyId> = answer.diagnostics().reason().collect();
+        let deciding = rules.order.iter().filter(|rule| reasons.contains(&&rule.id));
+        let deciding = deciding.map(|rule| rule.id.to_string()).collect();
+        match answer.decision() {
+            Decision::Allow => Verdict::Permitted(deciding),
+            Decision::Deny => Verdict::Refused(deciding),
+        }
+    }
+}
+
+enum Verdict {
+    /// By these permits.
+    Permitted(Vec<String>),
+    /// By these forbids; by none when no permit fits.
+    Refused(Vec<String>),
+    /// A policy could not be evaluated.
+    Erred,
+}
+
+/// The revision in force.
+pub struct Policies {
+    current: ArcSwap<PolicyRevision>,
+    metrics: Arc<Metrics>,
+}
+
+/// A reset that policy permits, with the revision it was decided on. Only [`Policies::authorize`] makes one:
+///
+/// ```compile_fail,E0451
+/// use zengate::authz::Authorized;
+/// use zengate::inventory::Seen;
+/// fn forge(seen: Seen, genuine: Authorized) -> Authorized {
+///     Authorized { seen, ..genuine }
+/// }
+/// ```
+///
+/// ```
+/// use zengate::authz::{Authorized, Policies};
+/// use zengate::inventory::Seen;
+/// fn earn(seen: Seen, policies: &Policies) -> Option<Authorized> {
+///     policies.authorize(seen).ok()
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Authorized {
+    seen: Seen,
+    revision: Arc<PolicyRevision>,
+    policies: Vec<String>,
+}
+
+/// A reset that policy refuses.
+#[derive(Debug)]
+pub struct Denied {
+    pub seen: Seen,
+    pub revision: Revision,
+    /// What a caller who may view the instance is told; None: only the one fixed refusal.
+    pub explanation: Option<Explanation>,
+    /// The forbids that bit, for the record.
+    pub forbids: Vec<String>,
+}
+
+/// Why policy refused, for those who may view the instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Explanation {
+    /// These forbids apply.
+    Forbidden(Vec<String>),
+    /// These permits of the team were looked at, and none fits.
+    NoPermit(Vec<String>),
+    /// A policy could not be evaluated.
+    Erred,
+}
+
+impl Policies {
+    /// Puts a loaded revision into force.
+    pub fn new(revision: PolicyRevision, metrics: Arc<Metrics>) -> Self {
+        metrics.revision(revision.id());
+        Self { current: ArcSwap::from_pointee(revision), metrics }
+    }
+
+    /// The revision in force now.
+    pub fn current(&self) -> Arc<PolicyRevision> {
+        self.current.load_full()
+    }
+
+    /// Replaces the revision as a whole; requests in flight finish on theirs.
+    pub fn replace(&self, revision: PolicyRevision) {
+        self.metrics.revision(revision.id());
+        self.current.store(Arc::new(revision));
+    }
+
+    /// Decides one reset on the revision in force.
+    pub fn authorize(&self, seen: Seen) -> Result<Authorized, Box<Denied>> {
+        let revision = self.current();
+        let team = seen.call().principal.team().clone();
+        let verdict = revision.decide(&team, &Question::of_instance(Action::ResetPassword, &seen));
+        self.metrics.decided(&team, if matches!(verdict, Verdict::Permitted(_)) { "allow" } else { "deny" });
+        let explanation = match verdict {
+            Verdict::Permitted(policies) => return Ok(Authorized { seen, revision, policies }),
+            Verdict::Refused(forbids) if forbids.is_empty() => {
+                Explanation::NoPermit(revision.rules(&team).permits_of(Action::ResetPassword))
+            }
+            Verdict::Refused(forbids) => Explanation::Forbidden(forbids),
+            Verdict::Erred => {
+                self.metrics.policy_failed();
+                Explanation::Erred
+            }
+        };
+        let view = Question::of_instance(Action::ViewInstance, &seen);
+        let may_view = seen.attributes().is_some() && matches!(revision.decide(&team, &view), Verdict::Permitted(_));
+        let forbids = match &explanation {
+            Explanation::Forbidden(forbids) => forbids.clone(),
+            Explanation::NoPermit(_) | Explanation::Erred => Vec::new(),
+        };
+        let explanation = may_view.then_some(explanation);
+        Err(Box::new(Denied { seen, revision: revision.id().clone(), explanation, forbids }))
+    }
+
+    /// Whether the principal may read the resets of `owner`. Its own team's need no permit.
+    pub fn may_view_resets(&self, principal: &Principal, origin: &Origin, owner: &TeamName) -> bool {
+        let question = Question::of_team(Action::ViewReset, principal, origin, owner);
+        match self.current().decide(principal.team(), &question) {
+            Verdict::Permitted(_) => true,
+            Verdict::Refused(forbids) => forbids.is_empty() && principal.team() == owner,
+            Verdict::Erred => {
+                self.metrics.policy_failed();
+                false
+            }
+        }
+    }
+}
+
+impl Authorized {
+    /// What was decided on.
+    pub fn seen(&self) -> &Seen {
+        &self.seen
+    }
+
+    /// The revision that decided.
+    pub fn revision(&self) -> &PolicyRevision {
+        &self.revision
+    }
+
+    /// The permits that decided.
+    pub fn policies(&self) -> &[String] {
+        &self.policies
+    }
+}
+
+impl RuleSet {
+    fn permits_of(&self, action: Action) -> Vec<String> {
+        let speaks = |rule: &&Rule| {
+            rule.effect == Effect::Permit
+                && rule.actions.as_ref().is_none_or(|names| names.iter().any(|name| name == action.name()))
+        };
+        self.order.iter().filter(speaks).map(|rule| rule.id.to_string()).collect()
+    }
+}
+
+impl std::fmt::Debug for PolicyRevision {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("PolicyRevision").field(&self.id).finish()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,190 @@
+use std::path::Path;
+
+use super::*;
+use crate::authn::{Call, Identity};
+use crate::domain::{Password, ResetRequest};
+use crate::inventory::{Attributes, Tag};
+
+const SCHEMA: &str = include_str!("../../policies/schema.cedarschema");
+
+/// A revision whose global policy and limits are given; it permits nothing.
+pub(crate) fn revision_with(global_id: &str, limits: &str) -> PolicyRevision {
+    let global = format!("@id(\"{global_id}\") forbid (principal, action, resource);");
+    load(&global, &[], limits).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn load(global: &str, teams: &[(&str, &str)], limits: &str) -> Result<PolicyRevision, PolicyFaults> {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("written");
+    std::fs::create_dir(folder.path().join("teams")).expect("made");
+    write("schema.cedarschema", SCHEMA);
+    write("global.cedar", global);
+    write("limits.toml", limits);
+    teams.iter().for_each(|(team, text)| write(&format!("teams/{team}.cedar"), text));
+    PolicyRevision::load(folder.path())
+}
+
+fn policies(global: &str, teams: &[(&str, &str)]) -> Policies {
+    Policies::new(load(global, teams, "").unwrap_or_else(|e| panic!("{e}")), Arc::default())
+}
+
+fn shipped() -> Policies {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+    Policies::new(PolicyRevision::load(&folder).unwrap_or_else(|e| panic!("{e}")), Arc::default())
+}
+
+fn call(team: &str, ticket: bool) -> Call {
+    let identity = Identity::for_test("alice", &[team]);
+    Call {
+        principal: identity.acting_for(None).expect("one team"),
+        request: ResetRequest {
+            instance: "ins-a".parse().expect("an id"),
+            password: Password::parse("Abcd~1234".to_owned()).expect("a password"),
+            reason: None,
+            ticket: ticket.then(|| "OPS-1".parse().expect("a ticket")),
+        },
+        origin: origin(),
+    }
+}
+
+fn origin() -> Origin {
+    Origin {
+        request_id: crate::domain::RequestId::generate(),
+        address: "192.0.2.7".parse().expect("an address"),
+        user_agent: None,
+        at: "2026-11-24T12:00:00Z".parse().expect("a time"),
+    }
+}
+
+fn instance(group: Option<&str>, tags: &[(&str, &str)]) -> Attributes {
+    let mut attributes = Attributes::unknown("ins-a".parse().expect("an id"));
+    attributes.status = "RUNNING".to_owned();
+    attributes.resource_group = group.map(str::to_owned);
+    attributes.tags = tags.iter().map(|(k, v)| Tag { key: k.to_string(), value: v.to_string() }).collect();
+    attributes
+}
+
+fn decide(policies: &Policies, call: Call, attributes: Option<Attributes>) -> Result<Vec<String>, Box<Denied>> {
+    policies.authorize(Seen::for_test(call, attributes)).map(|authorized| authorized.policies().to_vec())
+}
+
+#[test]
+fn the_shipped_policies_decide_as_they_say() {
+    let policies = shipped();
+    let (mine, theirs) = ([("team", "payments")], [("team", "web")]);
+    let frozen = [("team", "payments"), ("zengate", "frozen")];
+    let production = [("team", "payments"), ("env", "prod")];
+    let (dev, prod) = ([("env", "dev")], [("env", "prod")]);
+    for (row, team, ticket, attributes, permitted) in [
+        ("own", "payments", false, instance(None, &mine), Some("payments/reset-own")),
+        ("another team's", "payments", false, instance(None, &theirs), None),
+        ("untagged", "payments", false, instance(None, &[]), None),
+        ("frozen", "payments", true, instance(None, &frozen), None),
+        ("production without a ticket", "payments", false, instance(None, &production), None),
+        ("production with a ticket", "payments", true, instance(None, &production), Some("payments/reset-own")),
+        ("own group", "web", false, instance(Some("rg-web"), &dev), Some("web/reset-own-outside-production")),
+        ("own group, production", "web", true, instance(Some("rg-web"), &prod), None),
+        ("own group, untagged", "web", false, instance(Some("rg-web"), &[]), None),
+        ("no group", "web", false, instance(None, &dev), None),
+        ("a team without a file", "unheard-of", false, instance(Some("rg-web"), &mine), None),
+    ] {
+        let decided = decide(&policies, call(team, ticket), Some(attributes));
+        assert_eq!(decided.ok(), permitted.map(|id| vec![id.to_owned()]), "{row}");
+    }
+}
+
+#[test]
+fn a_refusal_is_explained_only_to_who_may_view_the_instance() {
+    let policies = shipped();
+    let explain = |attributes: Option<Attributes>| {
+        decide(&policies, call("payments", false), attributes).expect_err("refused").explanation
+    };
+    let production = instance(None, &[("team", "payments"), ("env", "prod")]);
+    let forbidden = Explanation::Forbidden(vec!["global/production-needs-a-ticket".to_owned()]);
+    assert_eq!(explain(Some(production)), Some(forbidden));
+    assert_eq!(explain(Some(instance(None, &[("team", "web")]))), None);
+    assert_eq!(explain(None), None, "a missing instance looks like a foreign one");
+    let web = decide(&policies, call("web", false), Some(instance(Some("rg-web"), &[]))).expect_err("refused");
+    let looked_at = vec!["web/reset-own-outside-production".to_owned()];
+    assert_eq!(web.explanation, Some(Explanation::NoPermit(looked_at)));
+}
+
+#[test]
+fn a_forbid_that_errs_refuses() {
+    let permit = r#"@id("all") permit (principal in Team::"a", action, resource);"#;
+    let erring = r#"@id("overflow") forbid (principal, action == Action::"ResetPassword", resource)
+        when { (if context.reasonGiven then 1 else 2) + 9223372036854775807 == 0 };"#;
+    let calm = r#"@id("calm") forbid (principal, action == Action::"ResetPassword", resource) when { context.reasonGiven };"#;
+    let good = policies(calm, &[("a", permit)]);
+    assert!(decide(&good, call("a", false), Some(instance(None, &[]))).is_ok(), "the permit alone permits");
+    let bad = policies(erring, &[("a", permit)]);
+    let denied = decide(&bad, call("a", false), Some(instance(None, &[]))).expect_err("refused");
+    assert_eq!(denied.explanation, Some(Explanation::Erred));
+}
+
+#[test]
+fn resets_are_read_by_their_team_unless_forbidden() {
+    let auditors = r#"@id("read-payments") permit (principal in Team::"auditors", action == Action::"ViewReset", resource == Team::"payments");"#;
+    let open = policies("", &[("auditors", auditors)]);
+    let closed = policies(
+        r#"@id("no") forbid (principal, action == Action::"ViewReset", resource);"#,
+        &[("auditors", auditors)],
+    );
+    let reads = |policies: &Policies, team: &str, owner: &str| {
+        let owner = owner.parse().expect("a name");
+        policies.may_view_resets(&call(team, false).principal, &origin(), &owner)
+    };
+    for (team, owner, when_open) in [
+        ("payments", "payments", true),
+        ("web", "payments", false),
+        ("auditors", "payments", true),
+        ("auditors", "web", false),
+    ] {
+        assert_eq!(reads(&open, team, owner), when_open, "{team} reads {owner}");
+        assert!(!reads(&closed, team, owner), "{team} reads {owner}, forbidden");
+    }
+}
+
+#[test]
+fn a_folder_that_is_wrong_says_where() {
+    let permit = r#"@id("a") permit (principal in Team::"a", action, resource);"#;
+    for (row, global, team, limits, expected) in [
+        ("a permit for another team", "", r#"@id("x") permit (principal in Team::"b", action, resource);"#, "", "own team"),
+        ("a permit for all", "", r#"@id("x") permit (principal, action, resource);"#, "", "own team"),
+        ("a permit for one user", "", r#"@id("x") permit (principal == User::"corp|b", action, resource);"#, "", "own team"),
+        ("a forbid of another team", "", r#"@id("x") forbid (principal in Team::"b", action, resource);"#, "", "own team"),
+        ("a global permit", permit, permit, "", "may only forbid"),
+        ("no @id", "", r#"permit (principal in Team::"a", action, resource);"#, "", "has no @id"),
+        ("an empty @id", "", r#"@id(" ") permit (principal in Team::"a", action, resource);"#, "", "has no @id"),
+        ("one @id twice", "", &format!("{permit}\n{permit}"), "", "share the @id a/a"),
+        ("a template", "", r#"@id("x") permit (principal in ?principal, action, resource);"#, "", "template"),
+        ("no Cedar", "", "permit (", "", "a.cedar:1: "),
+        ("an unknown attribute", "", "\n@id(\"x\") permit (principal in Team::\"a\", action == Action::\"ViewInstance\", resource)\nwhen { resource.nmae == \"x\" };", "", "a.cedar:3: "),
+        ("a tag without a guard", "", r#"@id("x") permit (principal in Team::"a", action == Action::"ViewInstance", resource) when { resource.getTag("x") == "y" };"#, "", "a.cedar:1: "),
+        ("a condition that never holds", "", r#"@id("x") permit (principal in Team::"a", action, resource) when { false };"#, "", "a.cedar:1: "),
+        ("an unknown limit", "", permit, "[default]\nteem = 1", "default.teem: is not a known key"),
+        ("half a quota", "", permit, "[default]\nteam = {requests = 1}", "default.team.period_seconds: is required"),
+        ("too much", "", permit, "[teams.a]\nteam = {requests = 10000001, period_seconds = 60, burst = 1}", "out of bounds"),
+        ("no such team", "", permit, "[teams.A]\ninstance_cooldown_seconds = 1", "teams.A: a team's name is"),
+    ] {
+        let faults = load(global, &[("a", team)], limits).expect_err(row).to_string();
+        assert!(faults.contains(expected), "{row}: {faults}");
+    }
+    assert!(load("", &[("a", permit)], "").is_ok(), "what every row starts from is good");
+}
+
+#[test]
+fn every_fault_of_a_folder_is_reported_at_once() {
+    let faults = load("permit (", &[("a", "forbid ("), ("b", "x")], "[default]\nx = 1").expect_err("wrong").0;
+    let files: Vec<_> = faults.iter().filter_map(|f| f.file.file_name()?.to_str()).collect();
+    for file in ["global.cedar", "a.cedar", "b.cedar", "limits.toml"] {
+        assert!(files.contains(&file), "{file} in {files:?}");
+    }
+}
+
+#[test]
+fn the_revision_is_named_by_the_contents() {
+    let id = |limits: &str| revision_with("x", limits).id().clone();
+    assert_eq!(id(""), id(""));
+    assert_ne!(id(""), id("# another"));
+}
