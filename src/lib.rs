@@ -7,3 +7,4 @@ pub mod domain;
 pub mod http;
 pub mod inventory;
 pub mod metrics;
+pub mod ratelimit;

@@ -1,0 +1,230 @@
+//! How often: the caller limit on every route, and the quotas that a reset is charged to:
+//! [`Authorized`] -> [`Permit`].
+
+mod caller;
+mod gcra;
+mod local;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::authn::Identity;
+use crate::authz::{Authorized, PolicyRevision, Quota};
+use crate::domain::TeamName;
+use crate::metrics::Metrics;
+
+use caller::CallerLimits;
+use gcra::Rate;
+use local::{Charge, Counters, Key};
+
+pub use local::Overflow;
+
+/// A limit, as answers and metrics name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// Calls of one user.
+    Caller,
+    /// Resets of one team.
+    Team,
+    /// Rest of one instance between two resets by one team.
+    Cooldown,
+}
+
+/// What is left of one limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standing {
+    pub limit: Limit,
+    pub quota: Quota,
+    pub remaining: u32,
+    /// Until all of it is there again.
+    pub reset: Duration,
+}
+
+/// A limit that is spent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Spent {
+    pub limit: Limit,
+    pub retry_after: Duration,
+}
+
+/// A reset that is within all quotas, which are charged for it. Only [`Limiter::admit`] makes one:
+///
+/// ```compile_fail,E0451
+/// use zengate::authz::Authorized;
+/// use zengate::ratelimit::Permit;
+/// fn forge(authorized: Authorized, genuine: Permit) -> Permit {
+///     Permit { authorized, ..genuine }
+/// }
+/// ```
+///
+/// ```
+/// use zengate::authz::Authorized;
+/// use zengate::ratelimit::{Limiter, Permit};
+/// fn earn(authorized: Authorized, limiter: &Limiter) -> Option<Permit> {
+///     limiter.admit(authorized).ok()
+/// }
+/// ```
+///
+/// Dropped before it became an intent, it gives back what it charged.
+#[derive(Debug)]
+pub struct Permit {
+    authorized: Authorized,
+    charged: Charged,
+}
+
+/// What a permit charged, and gives back when dropped unless told to keep it.
+#[derive(Debug)]
+pub struct Charged {
+    counters: Arc<Counters>,
+    team: Option<Charge>,
+    cooldown: Option<Charge>,
+}
+
+/// A reset that a quota refuses; nothing is charged.
+#[derive(Debug)]
+pub struct Limited {
+    pub authorized: Authorized,
+    pub error: Error,
+}
+
+/// Why a quota refuses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    #[error("a limit is spent")]
+    Spent(Spent),
+    #[error("no more quotas can be counted (limits.max_keys)")]
+    Overflow(#[from] Overflow),
+}
+
+/// All limits of one process.
+pub struct Limiter {
+    callers: CallerLimits,
+    counters: Arc<Counters>,
+    epoch: Instant,
+    metrics: Arc<Metrics>,
+}
+
+impl Limit {
+    /// The name in headers, problems and metrics.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Caller => "caller",
+            Self::Team => "team",
+            Self::Cooldown => "cooldown",
+        }
+    }
+}
+
+impl Limiter {
+    /// Counts at most `max_keys` charged quotas at a time.
+    pub fn new(revision: &PolicyRevision, max_keys: usize, metrics: Arc<Metrics>) -> Self {
+        let callers = CallerLimits::new(revision);
+        Self { callers, counters: Arc::new(Counters::new(max_keys)), epoch: Instant::now(), metrics }
+    }
+
+    /// Takes a new revision's caller limits over; an unchanged one keeps its state.
+    pub fn replace(&self, revision: &PolicyRevision) {
+        self.callers.replace(revision);
+    }
+
+    /// Forgets who has everything left. Takes milliseconds: not for the request path.
+    pub fn sweep(&self) {
+        self.callers.sweep();
+        self.counters.sweep(self.now());
+    }
+
+    /// Charges one call to the user, by the acting team's limit.
+    pub fn check_caller(&self, identity: &Identity, team: Option<&TeamName>) -> Result<Standing, Spent> {
+        self.callers.check(identity, team).inspect_err(|spent| self.metrics.limited(spent.limit.name()))
+    }
+
+    /// What is left to the team; charges nothing.
+    pub fn team_standing(&self, revision: &PolicyRevision, team: &TeamName) -> Standing {
+        let quota = revision.limits(team).team;
+        let rate = Rate::of(&quota);
+        let now = self.now();
+        let state = self.counters.peek(&Key::Team(team.clone()));
+        let standing = rate.standing(state, now);
+        Standing { limit: Limit::Team, quota, remaining: standing.remaining, reset: micros(standing.reset) }
+    }
+
+    /// Charges the team's quota and the instance's cool-down: both, or neither.
+    pub fn admit(&self, authorized: Authorized) -> Result<Permit, Box<Limited>> {
+        let call = authorized.seen().call();
+        let team = call.principal.team();
+        let limits = authorized.revision().limits(team);
+        let charge = |key, rate| Charge { key, rate };
+        let for_team = charge(Key::Team(team.clone()), Rate::of(&limits.team));
+        let cooldown = limits.cooldown.map(|rest| {
+            charge(Key::Cooldown(team.clone(), call.request.instance.clone()), Rate::one_in(rest))
+        });
+        let charges: Vec<&Charge> = std::iter::once(&for_team).chain(&cooldown).collect();
+        match self.counters.charge(&charges, self.now()) {
+            Ok(()) => {
+                let counters = self.counters.clone();
+                Ok(Permit { authorized, charged: Charged { counters, team: Some(for_team), cooldown } })
+            }
+            Err(refused) => {
+                let error = match refused {
+                    local::Refused::Overflow(overflow) => Error::Overflow(overflow),
+                    local::Refused::Spent { charge, wait } => Error::Spent(Spent {
+                        limit: if charge == 0 { Limit::Team } else { Limit::Cooldown },
+                        retry_after: micros(wait),
+                    }),
+                };
+                self.metrics.limited(match error {
+                    Error::Spent(spent) => spent.limit.name(),
+                    Error::Overflow(_) => "capacity",
+                });
+                Err(Box::new(Limited { authorized, error }))
+            }
+        }
+    }
+
+    /// Microseconds since this process began to count; never backwards.
+    fn now(&self) -> u64 {
+        u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Permit {
+    /// What was permitted.
+    pub fn authorized(&self) -> &Authorized {
+        &self.authorized
+    }
+
+    /// For the maker of the intent: the charge now follows the outcome.
+    pub fn into_parts(self) -> (Authorized, Charged) {
+        (self.authorized, self.charged)
+    }
+}
+
+impl Charged {
+    /// The reset may have happened: nothing comes back.
+    pub fn keep(mut self) {
+        (self.team, self.cooldown) = (None, None);
+    }
+
+    /// Zenlayer said no: the cool-down comes back, the team's quota does not.
+    pub fn keep_team(mut self) {
+        self.team = None;
+    }
+
+    /// Nothing was sent: all comes back.
+    pub fn give_back(self) {}
+}
+
+impl Drop for Charged {
+    fn drop(&mut self) {
+        for charge in self.team.take().into_iter().chain(self.cooldown.take()) {
+            self.counters.give_back(&charge);
+        }
+    }
+}
+
+fn micros(n: u64) -> Duration {
+    Duration::from_micros(n)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,88 @@
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard};
+
+use super::gcra::Rate;
+use crate::domain::{InstanceId, TeamName};
+
+/// What is counted.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(super) enum Key {
+    Team(TeamName),
+    Cooldown(TeamName, InstanceId),
+}
+
+/// One cell of one key.
+#[derive(Debug)]
+pub(super) struct Charge {
+    pub(super) key: Key,
+    pub(super) rate: Rate,
+}
+
+/// Why nothing was charged.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// The charge at this index has no cell free; microseconds to wait.
+    Spent {
+        charge: usize,
+        wait: u64,
+    },
+    Overflow(Overflow),
+}
+
+/// As many keys as can be counted are in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("too many quotas in use")]
+pub struct Overflow;
+
+/// The states of all keys, in this process. A key without a state has everything left.
+#[derive(Debug)]
+pub(super) struct Counters {
+    states: Mutex<HashMap<Key, u64>>,
+    max_keys: usize,
+}
+
+impl Counters {
+    pub(super) fn new(max_keys: usize) -> Self {
+        Self { states: Mutex::default(), max_keys }
+    }
+
+    /// All charges at `now`, or none.
+    pub(super) fn charge(&self, charges: &[&Charge], now: u64) -> Result<(), Refused> {
+        let mut states = self.lock();
+        if states.len() + charges.len() > self.max_keys {
+            states.retain(|_, state| *state > now);
+            if states.len() + charges.len() > self.max_keys {
+                return Err(Refused::Overflow(Overflow));
+            }
+        }
+        let mut after = Vec::with_capacity(charges.len());
+        for (index, charge) in charges.iter().enumerate() {
+            let state = states.get(&charge.key).copied().unwrap_or_default();
+            match charge.rate.charge(state, now) {
+                Ok(state) => after.push((charge.key.clone(), state)),
+                Err(wait) => return Err(Refused::Spent { charge: index, wait }),
+            }
+        }
+        states.extend(after);
+        Ok(())
+    }
+
+    pub(super) fn give_back(&self, charge: &Charge) {
+        if let Some(state) = self.lock().get_mut(&charge.key) {
+            *state = charge.rate.give_back(*state);
+        }
+    }
+
+    pub(super) fn peek(&self, key: &Key) -> u64 {
+        self.lock().get(key).copied().unwrap_or_default()
+    }
+
+    /// Forgets the keys that have everything left.
+    pub(super) fn sweep(&self, now: u64) {
+        self.lock().retain(|_, state| *state > now);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, u64>> {
+        self.states.lock().expect("nothing panics while it holds the lock")
+    }
+}
