@@ -134,7 +134,8 @@ pub struct Authorized {
 }
 
 /// A reset that policy refuses.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("policy refuses it")]
 pub struct Denied {
     pub seen: Seen,
     pub revision: Revision,

@@ -4,10 +4,12 @@
 //! siblings are the only way in, and everything past the edges of the program takes these types.
 
 mod names;
+mod outcome;
 mod password;
 mod request;
 
 pub use names::{InstanceId, IssuerName, NameFault, RequestId, ResetId, Revision, TeamName};
+pub use outcome::{Outcome, Rejection, Status};
 pub use password::{Class, Password, PasswordFault};
 pub use request::{FreeText, Reason, ResetRequest, TextFault, Ticket};
 

@@ -43,9 +43,11 @@ impl Seen {
 }
 
 /// Zenlayer did not tell, so nothing can be decided; the call is handed back.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
 pub struct Unseen {
     pub call: Call,
+    #[source]
     pub error: Error,
 }
 
@@ -74,10 +76,10 @@ impl Inventory {
     }
 
     /// The call's instance as Zenlayer describes it now.
-    pub async fn look(&self, call: Call) -> Result<Seen, Unseen> {
+    pub async fn look(&self, call: Call) -> Result<Seen, Box<Unseen>> {
         match self.lookup(&call.request.instance).await {
             Ok(attributes) => Ok(Seen { call, attributes: attributes.map(Arc::new) }),
-            Err(error) => Err(Unseen { call, error }),
+            Err(error) => Err(Box::new(Unseen { call, error })),
         }
     }
 

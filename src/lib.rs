@@ -1,5 +1,6 @@
 //! zengate: teams reset the passwords of their own Zenlayer instances without seeing the access key.
 
+pub mod audit;
 pub mod authn;
 pub mod authz;
 pub mod config;
@@ -8,3 +9,5 @@ pub mod http;
 pub mod inventory;
 pub mod metrics;
 pub mod ratelimit;
+pub mod reset;
+pub mod zenlayer;

@@ -81,9 +81,11 @@ pub struct Charged {
 }
 
 /// A reset that a quota refuses; nothing is charged.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
 pub struct Limited {
     pub authorized: Authorized,
+    #[source]
     pub error: Error,
 }
 

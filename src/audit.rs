@@ -1,0 +1,267 @@
+//! The trail: [`Permit`] -> [`Intent`], durable before anything is sent; [`Outcome`] -> [`Receipt`].
+//!
+//! Append-only: every record holds the hash of its writer's record before it, every process start is a new
+//! writer, and none is ever updated. A reset's present state is a projection beside it, written in the same
+//! transaction and rebuildable from the records. `docs/audit.md` describes the record.
+
+mod lock;
+mod read;
+mod record;
+mod sqlite;
+mod verify;
+mod writer;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::authn::{Identity, Origin};
+use crate::authz::Authorized;
+use crate::domain::{InstanceId, Outcome, RequestId, ResetId, Status, TeamName};
+use crate::metrics::Metrics;
+use crate::ratelimit::{Charged, Permit};
+
+pub use lock::Locked;
+pub use read::{ReadError, Reader};
+pub use record::{Facts, Refused};
+pub use verify::{Finding, Verified};
+pub use writer::WriteError;
+
+use record::Kind;
+use writer::{Draft, Projection, Writer};
+
+/// The one trail of this process.
+pub struct Trail {
+    writer: Writer,
+    reader: Reader,
+    metrics: Arc<Metrics>,
+}
+
+/// Why the trail cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(transparent)]
+    Locked(#[from] Locked),
+    #[error("the trail {path} cannot be opened: {source}")]
+    Store { path: String, source: rusqlite::Error },
+    #[error("the trail {path} cannot be created: {source}")]
+    Io { path: String, source: std::io::Error },
+    #[error("the trail {path} is of version {found}; this zengate writes version {}", sqlite::VERSION)]
+    Version { path: String, found: i64 },
+}
+
+/// Where a record stands, and its hash: given to the caller, it proves later that the record was not changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    pub writer: String,
+    pub sequence: u64,
+    /// SHA-256 of the record's bytes, hexadecimal.
+    pub hash: String,
+}
+
+/// A reset as `GET` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reset {
+    pub id: ResetId,
+    pub instance: InstanceId,
+    pub team: TeamName,
+    pub status: Status,
+    pub request_id: RequestId,
+    pub upstream_request_id: Option<String>,
+    pub upstream_code: Option<String>,
+    pub reason: Option<String>,
+    pub ticket: Option<String>,
+    pub policies: Vec<String>,
+    pub created_at: Timestamp,
+    pub finished_at: Option<Timestamp>,
+    /// The intent's.
+    pub receipt: Position,
+}
+
+/// A reset on record, durably, and not yet answered. Only [`Trail::open`] makes one:
+///
+/// ```compile_fail,E0451
+/// use zengate::audit::Intent;
+/// use zengate::authz::Authorized;
+/// fn forge(authorized: Authorized, genuine: Intent) -> Intent {
+///     Intent { authorized, ..genuine }
+/// }
+/// ```
+///
+/// ```
+/// use zengate::audit::{Intent, Trail};
+/// use zengate::ratelimit::Permit;
+/// async fn earn(permit: Permit, trail: &Trail) -> Option<Intent> {
+///     trail.open(permit).await.ok()
+/// }
+/// ```
+///
+/// Dropped without an outcome (a panic), it is closed as `unknown`.
+#[derive(Debug)]
+pub struct Intent {
+    authorized: Authorized,
+    reset: Reset,
+    open: OpenReset,
+}
+
+/// The duty to close a reset, and what its quotas charged.
+#[derive(Debug)]
+struct OpenReset {
+    writer: Writer,
+    id: ResetId,
+    charged: Option<Charged>,
+}
+
+/// A permit that could not be put on record; dropping it gives its quotas back.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct Unopened {
+    pub permit: Permit,
+    #[source]
+    pub error: WriteError,
+}
+
+/// A reset with its outcome. Only [`Trail::close`] makes one.
+#[derive(Debug)]
+pub struct Receipt {
+    reset: Reset,
+    outcome: Outcome,
+    recorded: bool,
+}
+
+impl Trail {
+    /// Takes the writer's lock, closes what dead writers left open as `unknown`, and starts a chain.
+    pub fn start(path: &Path, metrics: Arc<Metrics>) -> Result<Self, OpenError> {
+        let writer = Writer::start(path, metrics.clone())?;
+        let store = |source| OpenError::Store { path: path.display().to_string(), source };
+        let reader = Reader::open(path).map_err(store)?;
+        Ok(Self { writer, reader, metrics })
+    }
+
+    /// Puts a reset on record. When this returns an intent, its record is on the disk.
+    pub async fn open(&self, permit: Permit) -> Result<Intent, Box<Unopened>> {
+        let id = ResetId::generate();
+        let now = Timestamp::now();
+        let call = permit.authorized().seen().call();
+        let mut reset = Reset {
+            id,
+            instance: call.request.instance.clone(),
+            team: call.principal.team().clone(),
+            status: Status::Sent,
+            request_id: call.origin.request_id.clone(),
+            upstream_request_id: None,
+            upstream_code: None,
+            reason: call.request.reason.as_ref().map(|text| text.as_str().to_owned()),
+            ticket: call.request.ticket.as_ref().map(|text| text.as_str().to_owned()),
+            policies: permit.authorized().policies().to_vec(),
+            created_at: now,
+            finished_at: None,
+            receipt: Position { writer: String::new(), sequence: 0, hash: String::new() },
+        };
+        let facts = Facts::of_authorized(permit.authorized()).reset(id);
+        let draft = Draft::new(Kind::Intent, now, &facts, Projection::Open(Box::new(reset.clone())));
+        match self.writer.write(draft).await {
+            Ok(position) => {
+                let (authorized, charged) = permit.into_parts();
+                reset.receipt = position;
+                let open = OpenReset { writer: self.writer.clone(), id, charged: Some(charged) };
+                Ok(Intent { authorized, reset, open })
+            }
+            Err(error) => Err(Box::new(Unopened { permit, error })),
+        }
+    }
+
+    /// Puts the outcome on record and settles the quotas by it.
+    pub async fn close(&self, mut intent: Intent, outcome: Outcome) -> Receipt {
+        self.metrics.reset(outcome.status().as_str());
+        if let Some(charged) = intent.open.charged.take() {
+            match outcome {
+                Outcome::Accepted { .. } | Outcome::Unknown { .. } => charged.keep(),
+                Outcome::Rejected { .. } => charged.keep_team(),
+                Outcome::NotSent => charged.give_back(),
+            }
+        }
+        let now = Timestamp::now();
+        let Intent { mut reset, .. } = intent;
+        let draft = close_draft(reset.id, &outcome, now, None);
+        let recorded = self.writer.write(draft).await.is_ok();
+        reset.status = outcome.status();
+        reset.upstream_code = outcome.upstream_code().map(str::to_owned);
+        reset.upstream_request_id = outcome.upstream_request_id().map(str::to_owned);
+        reset.finished_at = Some(now);
+        Receipt { reset, outcome, recorded }
+    }
+
+    /// Puts a refusal on record. Nobody waits for it: a caller is refused whether or not the trail works.
+    pub fn refuse(&self, facts: &Facts<'_>) {
+        self.writer.post(Draft::new(Kind::Refused, Timestamp::now(), facts, Projection::None));
+    }
+
+    /// The reset of this id, from the projection.
+    pub async fn reset(&self, id: ResetId) -> Result<Option<Reset>, ReadError> {
+        self.reader.reset(id).await
+    }
+
+    /// Whether the last commit succeeded.
+    pub fn healthy(&self) -> bool {
+        self.writer.healthy()
+    }
+
+    /// Writes what is queued and the `stop` record, and gives the lock up. Blocks until it is done.
+    pub fn stop(&self) {
+        self.writer.stop();
+    }
+}
+
+fn close_draft(id: ResetId, outcome: &Outcome, at: Timestamp, cause: Option<&'static str>) -> Draft {
+    let facts = Facts::of_outcome(id, outcome, cause);
+    Draft::new(Kind::Outcome, at, &facts, Projection::Close { id, outcome: outcome.clone(), at })
+}
+
+impl Intent {
+    /// What is about to be sent.
+    pub fn authorized(&self) -> &Authorized {
+        &self.authorized
+    }
+
+    /// The id that answers and records know the reset by.
+    pub fn reset_id(&self) -> ResetId {
+        self.reset.id
+    }
+}
+
+impl Drop for OpenReset {
+    fn drop(&mut self) {
+        if let Some(charged) = self.charged.take() {
+            charged.keep();
+            let unknown = Outcome::Unknown { upstream_code: None, upstream_request_id: None };
+            self.writer.post(close_draft(self.id, &unknown, Timestamp::now(), Some("abandoned")));
+        }
+    }
+}
+
+impl Receipt {
+    /// The reset as it now is.
+    pub fn reset(&self) -> &Reset {
+        &self.reset
+    }
+
+    /// What came of the call.
+    pub fn outcome(&self) -> &Outcome {
+        &self.outcome
+    }
+
+    /// False: the outcome is not on the disk yet, and is being tried again.
+    pub fn recorded(&self) -> bool {
+        self.recorded
+    }
+}
+
+/// Facts of a caller that came no further than its identity.
+pub fn caller_facts<'f>(identity: &'f Identity, origin: &'f Origin) -> Facts<'f> {
+    Facts::of_identity(identity, origin)
+}
+
+#[cfg(test)]
+mod tests;

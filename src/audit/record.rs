@@ -1,0 +1,237 @@
+use jiff::Timestamp;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::authn::{Call, Identity, Origin};
+use crate::authz::{Authorized, Denied};
+use crate::domain::{Outcome, ResetId, rfc3339};
+
+use super::Position;
+
+/// The version of the record's shape, its first field.
+const VERSION: u8 = 1;
+
+/// What a record is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Kind {
+    Start,
+    Stop,
+    Refused,
+    Intent,
+    Outcome,
+}
+
+/// Everything a record says besides its place in the chain. An absent field does not apply.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Facts<'f> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reset_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<&'f str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issuer: Option<&'f str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    subject: Option<&'f str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client: Option<&'f str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actor: Option<&'f str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_id: Option<&'f str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    team: Option<&'f str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_address: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_agent: Option<&'f str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    action: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    instance_id: Option<&'f str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decision: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policies: Option<&'f [String]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revision: Option<&'f str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'f str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ticket: Option<&'f str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<Refused>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream_code: Option<&'f str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream_request_id: Option<&'f str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    version: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    heads: Option<Vec<Head>>,
+}
+
+/// Why a request was refused, as records name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Refused {
+    /// Policy does not permit it.
+    Policy,
+    /// The caller's team is missing, or not theirs.
+    Team,
+    /// Zenlayer has no such instance.
+    NotFound,
+    /// Not running, or without agent.
+    NotReady,
+    CallerLimit,
+    TeamQuota,
+    Cooldown,
+    /// Quotas cannot be counted.
+    Limiter,
+    /// Zenlayer did not describe the instance.
+    Inventory,
+    /// The intent could not be put on record.
+    Trail,
+}
+
+/// The last record of another writer's chain, as a start record anchors it.
+#[derive(Debug, Serialize)]
+pub(super) struct Head {
+    pub(super) writer: String,
+    pub(super) sequence: u64,
+    pub(super) hash: String,
+}
+
+impl<'f> Facts<'f> {
+    pub(super) fn of_start(heads: Vec<Head>) -> Self {
+        Self { version: Some(env!("CARGO_PKG_VERSION")), heads: Some(heads), ..Self::default() }
+    }
+
+    pub(super) fn of_identity(identity: &'f Identity, origin: &'f Origin) -> Self {
+        Self {
+            request_id: Some(origin.request_id.as_str()),
+            issuer: Some(identity.issuer().as_str()),
+            subject: Some(identity.subject()),
+            client: identity.client(),
+            actor: identity.actor(),
+            token_id: identity.token_id(),
+            client_address: Some(origin.address.to_string()),
+            user_agent: origin.user_agent.as_deref(),
+            ..Self::default()
+        }
+    }
+
+    /// A reset that was asked for.
+    pub fn of_call(call: &'f Call) -> Self {
+        Self {
+            team: Some(call.principal.team().as_str()),
+            action: Some("ResetPassword"),
+            instance_id: Some(call.request.instance.as_str()),
+            reason: call.request.reason.as_ref().map(|text| text.as_str()),
+            ticket: call.request.ticket.as_ref().map(|text| text.as_str()),
+            ..Self::of_identity(call.principal.identity(), &call.origin)
+        }
+    }
+
+    /// A reset that policy refused.
+    pub fn of_denied(denied: &'f Denied) -> Self {
+        Self {
+            decision: Some("deny"),
+            policies: Some(&denied.forbids),
+            revision: Some(denied.revision.as_str()),
+            ..Self::of_call(denied.seen.call())
+        }
+    }
+
+    /// A reset that policy permitted.
+    pub fn of_authorized(authorized: &'f Authorized) -> Self {
+        Self {
+            decision: Some("allow"),
+            policies: Some(authorized.policies()),
+            revision: Some(authorized.revision().id().as_str()),
+            ..Self::of_call(authorized.seen().call())
+        }
+    }
+
+    pub(super) fn of_outcome(id: ResetId, outcome: &'f Outcome, cause: Option<&'static str>) -> Self {
+        Self {
+            reset_id: Some(id.to_string()),
+            outcome: Some(outcome.status().as_str()),
+            cause,
+            upstream_code: outcome.upstream_code(),
+            upstream_request_id: outcome.upstream_request_id(),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn reset(mut self, id: ResetId) -> Self {
+        self.reset_id = Some(id.to_string());
+        self
+    }
+
+    /// The same, for the acting team.
+    pub fn team(mut self, team: &'f str) -> Self {
+        self.team = Some(team);
+        self
+    }
+
+    /// The same, of another action than a reset.
+    pub fn action(mut self, action: &'static str) -> Self {
+        self.action = Some(action);
+        self
+    }
+
+    /// The same, refused for `why`.
+    pub fn refused(mut self, why: Refused) -> Self {
+        self.refused = Some(why);
+        self
+    }
+}
+
+/// The rest of a record, ready to be put behind its place in the chain: `"kind":…}`.
+pub(super) fn rest(kind: Kind, time: Timestamp, facts: &Facts<'_>) -> String {
+    #[derive(Serialize)]
+    struct Rest<'r> {
+        kind: Kind,
+        time: String,
+        #[serde(flatten)]
+        facts: &'r Facts<'r>,
+    }
+    let rest = Rest { kind, time: rfc3339(time), facts };
+    let text = serde_json::to_string(&rest).expect("a record holds only texts and lists");
+    text[1..].to_owned()
+}
+
+/// The end of one writer's chain.
+#[derive(Debug, Clone)]
+pub(super) struct Chain {
+    writer: String,
+    sequence: u64,
+    previous: String,
+}
+
+impl Chain {
+    pub(super) fn new(writer: String) -> Self {
+        Self { writer, sequence: 0, previous: "0".repeat(64) }
+    }
+
+    /// The record's bytes: SHA-256 of exactly these is its hash.
+    pub(super) fn append(&mut self, rest: &str) -> (Position, String) {
+        let Self { writer, sequence, previous } = self;
+        *sequence += 1;
+        let record =
+            format!(r#"{{"v":{VERSION},"writer":"{writer}","sequence":{sequence},"previous":"{previous}",{rest}"#);
+        *previous = hash(&record);
+        (Position { writer: writer.clone(), sequence: *sequence, hash: previous.clone() }, record)
+    }
+}
+
+/// SHA-256 of a record's bytes, hexadecimal.
+pub(super) fn hash(record: &str) -> String {
+    hex::encode(Sha256::digest(record))
+}

@@ -1,0 +1,88 @@
+/// What came of a call to Zenlayer. A timeout after sending is `Unknown`, never "failed".
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Zenlayer took it: not yet proof that it is done.
+    Accepted { upstream_request_id: String },
+    /// Zenlayer said no.
+    Rejected { why: Rejection, upstream_code: Option<String>, upstream_request_id: Option<String> },
+    /// No trustworthy answer: the password may have changed.
+    Unknown { upstream_code: Option<String>, upstream_request_id: Option<String> },
+    /// It surely never reached Zenlayer.
+    NotSent,
+}
+
+/// What Zenlayer's no means to the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rejection {
+    /// It does not take the password.
+    Password,
+    /// The instance is not running, or another operation works on it.
+    NotReady,
+    /// It does not have the instance.
+    NotFound,
+    /// The account's requests are used up; seconds to wait, if it said so.
+    Busy { retry_after: Option<u64> },
+    /// The gateway's own standing: credentials, permission, the firewall, an unknown code.
+    Gateway,
+}
+
+/// How far a reset has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    Sent,
+    Accepted,
+    Rejected,
+    Unknown,
+    NotSent,
+}
+
+impl Status {
+    /// As answers, records and metrics write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::Accepted => "accepted",
+            Self::Rejected => "rejected",
+            Self::Unknown => "unknown",
+            Self::NotSent => "not_sent",
+        }
+    }
+
+    /// The reverse of [`Self::as_str`].
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Sent, Self::Accepted, Self::Rejected, Self::Unknown, Self::NotSent]
+            .into_iter()
+            .find(|status| status.as_str() == name)
+    }
+}
+
+impl Outcome {
+    /// The status it leaves the reset in.
+    pub fn status(&self) -> Status {
+        match self {
+            Self::Accepted { .. } => Status::Accepted,
+            Self::Rejected { .. } => Status::Rejected,
+            Self::Unknown { .. } => Status::Unknown,
+            Self::NotSent => Status::NotSent,
+        }
+    }
+
+    /// Zenlayer's code, when it gave one.
+    pub fn upstream_code(&self) -> Option<&str> {
+        match self {
+            Self::Rejected { upstream_code, .. } | Self::Unknown { upstream_code, .. } => upstream_code.as_deref(),
+            Self::Accepted { .. } | Self::NotSent => None,
+        }
+    }
+
+    /// Zenlayer's request id, which its support asks for.
+    pub fn upstream_request_id(&self) -> Option<&str> {
+        match self {
+            Self::Accepted { upstream_request_id } => Some(upstream_request_id),
+            Self::Rejected { upstream_request_id, .. } | Self::Unknown { upstream_request_id, .. } => {
+                upstream_request_id.as_deref()
+            }
+            Self::NotSent => None,
+        }
+    }
+}
