@@ -1,5 +1,7 @@
 //! zengate: teams reset the passwords of their own Zenlayer instances without seeing the access key.
 
+pub mod api;
+pub mod app;
 pub mod audit;
 pub mod authn;
 pub mod authz;
@@ -10,4 +12,5 @@ pub mod inventory;
 pub mod metrics;
 pub mod ratelimit;
 pub mod reset;
+pub mod telemetry;
 pub mod zenlayer;

@@ -140,6 +140,11 @@ impl Limiter {
         self.callers.check(identity, team).inspect_err(|spent| self.metrics.limited(spent.limit.name()))
     }
 
+    /// Whether this refusal of the user is the first of a minute: only that one goes on record.
+    pub fn first_refusal_in_a_minute(&self, identity: &Identity) -> bool {
+        self.callers.first_refusal_in_a_minute(identity)
+    }
+
     /// What is left to the team; charges nothing.
     pub fn team_standing(&self, revision: &PolicyRevision, team: &TeamName) -> Standing {
         let quota = revision.limits(team).team;

@@ -22,6 +22,8 @@ type Limiter<C> = RateLimiter<User, DashMapStateStore<User>, C, StateInformation
 /// The caller limit: one governor for each row of limits.toml. `None` is the default's.
 pub(super) struct CallerLimits<C: Clock = DefaultClock> {
     rows: ArcSwap<HashMap<Option<TeamName>, Row<C>>>,
+    /// One record a minute of a user whose calls are refused.
+    recorded: Limiter<C>,
     clock: C,
 }
 
@@ -38,7 +40,8 @@ impl CallerLimits {
 
 impl<C: Clock + Clone> CallerLimits<C> {
     pub(super) fn with_clock(revision: &PolicyRevision, clock: C) -> Self {
-        let limits = Self { rows: ArcSwap::default(), clock };
+        let minute = Quota { requests: NonZeroU32::MIN, period: Duration::from_secs(60), burst: NonZeroU32::MIN };
+        let limits = Self { rows: ArcSwap::default(), recorded: governor(&minute, &clock), clock };
         limits.replace(revision);
         limits
     }
@@ -49,7 +52,7 @@ impl<C: Clock + Clone> CallerLimits<C> {
             let team = team.cloned();
             let quota = limits.caller;
             let kept = old.get(&team).filter(|row| row.quota == quota).map(|row| row.limiter.clone());
-            let limiter = kept.unwrap_or_else(|| Arc::new(self.limiter(&quota)));
+            let limiter = kept.unwrap_or_else(|| Arc::new(governor(&quota, &self.clock)));
             (team, Row { quota, limiter })
         });
         self.rows.store(Arc::new(rows.collect()));
@@ -59,8 +62,7 @@ impl<C: Clock + Clone> CallerLimits<C> {
         let rows = self.rows.load();
         let own = team.and_then(|team| rows.get(&Some(team.clone())));
         let row = own.unwrap_or_else(|| rows.get(&None).expect("there is always a default row"));
-        let user = (identity.issuer().clone(), identity.shared_subject());
-        match row.limiter.check_key(&user) {
+        match row.limiter.check_key(&user(identity)) {
             Ok(state) => {
                 let remaining = state.remaining_burst_capacity();
                 let reset = interval(&row.quota) * row.quota.burst.get().saturating_sub(remaining);
@@ -75,13 +77,21 @@ impl<C: Clock + Clone> CallerLimits<C> {
 
     pub(super) fn sweep(&self) {
         self.rows.load().values().for_each(|row| row.limiter.retain_recent());
+        self.recorded.retain_recent();
     }
 
-    fn limiter(&self, quota: &Quota) -> Limiter<C> {
-        let governor = GovernorQuota::with_period(interval(quota)).expect("an interval is at least a microsecond");
-        let governor = governor.allow_burst(quota.burst);
-        RateLimiter::dashmap_with_clock(governor, self.clock.clone()).with_middleware()
+    pub(super) fn first_refusal_in_a_minute(&self, identity: &Identity) -> bool {
+        self.recorded.check_key(&user(identity)).is_ok()
     }
+}
+
+fn governor<C: Clock + Clone>(quota: &Quota, clock: &C) -> Limiter<C> {
+    let governor = GovernorQuota::with_period(interval(quota)).expect("an interval is at least a microsecond");
+    RateLimiter::dashmap_with_clock(governor.allow_burst(quota.burst), clock.clone()).with_middleware()
+}
+
+fn user(identity: &Identity) -> User {
+    (identity.issuer().clone(), identity.shared_subject())
 }
 
 fn interval(quota: &Quota) -> Duration {

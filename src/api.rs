@@ -1,0 +1,123 @@
+//! Every route, one list; requests in, problems out. Only this module and `app` know actix-web.
+
+mod body;
+mod client;
+mod edge;
+mod openapi;
+pub mod ops;
+mod principal;
+mod problem;
+mod query;
+mod refusal;
+mod reset;
+mod whoami;
+
+use std::sync::Arc;
+
+use actix_web::http::Method;
+use actix_web::http::header::{ALLOW, HeaderValue};
+use actix_web::{HttpRequest, web};
+use ipnet::IpNet;
+use tokio_util::task::TaskTracker;
+
+use crate::authn::Authenticator;
+use crate::metrics::Metrics;
+
+pub use edge::{RootSpan, edge};
+pub use openapi::document;
+pub use problem::{Kind, Problem};
+
+/// A route that callers can reach. `{…}` stands for one segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Route {
+    pub method: &'static str,
+    pub pattern: &'static str,
+}
+
+/// All of them; what is not in this list is 404.
+pub const ROUTES: &[Route] = &[
+    Route { method: "POST", pattern: "/v1/instances/{instanceId}/password-resets" },
+    Route { method: "GET", pattern: "/v1/password-resets/{id}" },
+    Route { method: "GET", pattern: "/v1/whoami" },
+    Route { method: "GET", pattern: "/openapi.json" },
+    Route { method: "GET", pattern: "/docs" },
+    Route { method: "GET", pattern: "/docs/{file}" },
+];
+
+/// What every worker shares besides its gateway.
+#[derive(Clone)]
+pub struct Shared {
+    pub authenticator: Arc<Authenticator>,
+    pub metrics: Arc<Metrics>,
+    pub trusted_proxies: Arc<[IpNet]>,
+    pub drain: Drain,
+}
+
+/// Resets in flight: they outlive their connections, and a stop waits for them.
+#[derive(Clone, Default)]
+pub struct Drain {
+    pub tracker: TaskTracker,
+    draining: Arc<std::sync::atomic::AtomicBool>,
+}
+
+impl Drain {
+    /// No new reset from now on.
+    pub fn begin(&self) {
+        self.draining.store(true, std::sync::atomic::Ordering::SeqCst);
+        self.tracker.close();
+    }
+
+    /// Whether a stop has begun.
+    pub fn draining(&self) -> bool {
+        self.draining.load(std::sync::atomic::Ordering::SeqCst)
+    }
+}
+
+/// Mounts [`ROUTES`].
+pub fn configure(service: &mut web::ServiceConfig) {
+    service
+        .service(reset::create)
+        .service(reset::read)
+        .service(whoami::whoami)
+        .service(openapi::specification)
+        .service(openapi::docs)
+        .service(openapi::docs_file)
+        .default_service(web::to(no_route));
+}
+
+/// A method guard that does not match ends here too: a known path is 405, any other 404.
+async fn no_route(request: HttpRequest) -> Result<&'static str, Problem> {
+    let methods: Vec<_> = ROUTES.iter().filter(|route| matches(route.pattern, request.path())).map(|r| r.method).collect();
+    if methods.is_empty() {
+        return Err(Problem::new(Kind::NotFound, "There is no such route; /openapi.json lists them."));
+    }
+    let allow = methods.join(", ");
+    let detail = format!("{} is not allowed here; allowed: {allow}.", shown(request.method()));
+    let allow = HeaderValue::try_from(allow).expect("methods are visible ASCII");
+    Err(Problem { header: Some((ALLOW, allow)), ..Problem::new(Kind::MethodNotAllowed, detail) })
+}
+
+fn matches(pattern: &str, path: &str) -> bool {
+    let (mut wanted, mut given) = (pattern.split('/'), path.split('/'));
+    loop {
+        match (wanted.next(), given.next()) {
+            (None, None) => return true,
+            (Some(want), Some(have)) if want == have || (want.starts_with('{') && !have.is_empty()) => {}
+            _ => return false,
+        }
+    }
+}
+
+/// A caller may invent a method; only the usual ones are repeated.
+pub(crate) fn shown(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::HEAD => "HEAD",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}

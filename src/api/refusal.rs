@@ -1,0 +1,161 @@
+//! What a reset came to -> the caller's answer. Exhaustive matches: a new variant asks for its status.
+
+use std::time::Duration;
+
+use super::problem::{FieldError, Kind, PolicyNote, Problem};
+use crate::audit::Receipt;
+use crate::authn::{self, TeamFault};
+use crate::authz::Explanation;
+use crate::domain::{Outcome, Rejection};
+use crate::ratelimit::{self, Limit, Spent};
+use crate::reset::{Blocker, Refused};
+use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
+
+/// The one refusal for whoever may not view the instance, whether or not it exists.
+const FORBIDDEN: &str = "No policy permits the acting team this action on this instance.";
+
+impl From<authn::Refusal> for Problem {
+    /// Helps an honest caller and tells nobody about keys (RFC 6750).
+    fn from(refusal: authn::Refusal) -> Self {
+        use authn::Refusal as R;
+        let description = match refusal {
+            R::Missing => None,
+            R::NotBearer => Some("The Authorization header must be one `Bearer` and a token."),
+            R::TooLong => Some("The token is longer than 8 KiB."),
+            R::Malformed(_) => Some("The token is not a signed JWT."),
+            R::Expired => Some("The token has expired."),
+            R::NotYetValid => Some("The token is not valid yet."),
+            R::Audience => Some("The token is for another audience."),
+            R::ClaimMissing(_) | R::ClaimShape(_) => Some("A claim of the token is missing or has the wrong shape."),
+            R::Critical(_) | R::UnknownIssuer | R::Algorithm | R::UnknownKey | R::Signature => {
+                Some("The token is not one that is accepted here.")
+            }
+        };
+        let challenge = match description {
+            None => r#"Bearer realm="zengate""#.to_owned(),
+            Some(text) => {
+                let text = text.replace('`', "'");
+                format!(r#"Bearer realm="zengate", error="invalid_token", error_description="{text}""#)
+            }
+        };
+        let challenge = HeaderValue::try_from(challenge).expect("the descriptions are visible ASCII");
+        let detail = description.unwrap_or("Send a token: `Authorization: Bearer …`.");
+        Self { header: Some((WWW_AUTHENTICATE, challenge)), ..Self::new(Kind::Unauthenticated, detail) }
+    }
+}
+
+impl From<TeamFault> for Problem {
+    fn from(fault: TeamFault) -> Self {
+        match fault {
+            TeamFault::None => Self::new(Kind::Forbidden, "The token names no team that its issuer may assert."),
+            TeamFault::NotTheirs => Self::new(Kind::Forbidden, "The team named by `team` is not one of the caller's."),
+            TeamFault::Several => Self::in_places(
+                Kind::InvalidRequest,
+                vec![FieldError::parameter("team", "The token names several teams: add `?team=` with one of them.")],
+            ),
+        }
+    }
+}
+
+impl From<Spent> for Problem {
+    fn from(spent: Spent) -> Self {
+        let detail = match spent.limit {
+            Limit::Caller => "The limit `caller` is spent: too many calls of this user.",
+            Limit::Team => "The limit `team` is spent: too many resets of the acting team.",
+            Limit::Cooldown => "The limit `cooldown` holds: the acting team reset this instance moments ago.",
+        };
+        Self { retry_after: Some(spent.retry_after), ..Self::new(Kind::RateLimited, detail) }
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Unseen(unseen) => {
+                let source = &unseen.error;
+                tracing::warn!("an instance could not be looked up, so nothing was decided: {source}");
+                Self::unavailable("Zenlayer could not be asked about the instance. Nothing was sent; try again.")
+            }
+            Refused::Denied(denied) => denied_problem(denied.explanation.as_ref()),
+            Refused::NotFound(_) => Self::new(Kind::NotFound, "Zenlayer has no instance with this id."),
+            Refused::NotReady(_, Blocker::NotRunning) => {
+                Self::new(Kind::InstanceNotReady, "The instance is not running (`not-running`): start it, then try again.")
+            }
+            Refused::NotReady(_, Blocker::NoAgent) => Self::new(
+                Kind::InstanceNotReady,
+                "The instance has no guest agent to set a password (`no-agent`): install QGA, then try again.",
+            ),
+            Refused::Limited(limited) => match limited.error {
+                ratelimit::Error::Spent(spent) => spent.into(),
+                ratelimit::Error::Overflow(_) => Self::unavailable("No more quotas can be counted now. Nothing was sent."),
+            },
+            Refused::Unopened(unopened) => {
+                let source = &unopened.error;
+                tracing::error!("a reset could not be put on record, so it was not sent: {source}");
+                Self::unavailable("The audit trail cannot be written, so nothing was sent. Try again.")
+            }
+        }
+    }
+}
+
+fn denied_problem(explanation: Option<&Explanation>) -> Problem {
+    let notes = |ids: &[String], effect| ids.iter().map(|id| PolicyNote { id: id.clone(), effect }).collect();
+    match explanation {
+        None => Problem::new(Kind::Forbidden, FORBIDDEN),
+        Some(Explanation::Forbidden(ids)) => Problem {
+            policies: Some(notes(ids, "forbid")),
+            ..Problem::new(Kind::Forbidden, format!("Forbidden by {}.", ids.join(", ")))
+        },
+        Some(Explanation::NoPermit(ids)) => Problem {
+            policies: Some(notes(ids, "permit")),
+            ..Problem::new(Kind::Forbidden, "None of the acting team's permits for this action fits.")
+        },
+        Some(Explanation::Erred) => Problem::new(
+            Kind::Forbidden,
+            "A policy could not be evaluated, which refuses the request. Tell whoever keeps the policies.",
+        ),
+    }
+}
+
+/// The problem that a receipt tells of; None: the reset was accepted, and that is on record.
+pub(super) fn of_receipt(receipt: &Receipt) -> Option<Problem> {
+    let problem = match receipt.outcome() {
+        Outcome::Accepted { .. } if receipt.recorded() => return None,
+        Outcome::Accepted { .. } => Problem::outcome_unknown(
+            "The reset was sent and its outcome is not on record yet: read it at `Location` before trying again.",
+        ),
+        Outcome::Rejected { why, .. } => rejected(*why),
+        Outcome::Unknown { .. } => Problem::outcome_unknown(
+            "The reset was sent and no trustworthy answer came: the password may have changed. Check by logging in.",
+        ),
+        Outcome::NotSent => Problem::unavailable("Zenlayer could not be reached. Nothing was sent; try again."),
+    };
+    let reset = receipt.reset();
+    Some(Problem {
+        upstream_code: reset.upstream_code.clone(),
+        upstream_request_id: reset.upstream_request_id.clone(),
+        reset: Some(reset.id),
+        ..problem
+    })
+}
+
+fn rejected(why: Rejection) -> Problem {
+    match why {
+        Rejection::Password => Problem::in_places(
+            Kind::InvalidValue,
+            vec![FieldError::field("password", "Zenlayer does not take this password.")],
+        ),
+        Rejection::NotReady => {
+            Problem::new(Kind::InstanceNotReady, "Zenlayer says that the instance is busy or not running. Try again later.")
+        }
+        Rejection::NotFound => Problem::new(Kind::NotFound, "Zenlayer has no instance with this id."),
+        Rejection::Busy { retry_after } => Problem {
+            retry_after: Some(Duration::from_secs(retry_after.unwrap_or(1))),
+            ..Problem::new(Kind::Unavailable, "The account's requests are used up at Zenlayer. Try again later.")
+        },
+        Rejection::Gateway => Problem::new(
+            Kind::UpstreamRefused,
+            "Zenlayer refused for a reason that is not the caller's. The operators of this gateway must look into it.",
+        ),
+    }
+}

@@ -1,0 +1,243 @@
+//! Resets of one instance.
+
+use actix_web::http::header::{HeaderMap, LOCATION};
+use actix_web::{HttpRequest, HttpResponse, get, post, web};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::edge::Context;
+use super::principal::Caller;
+use super::problem::{FieldError, Kind, Problem, location};
+use super::{Shared, body, refusal};
+use crate::audit::{self, Refused as Why, caller_facts};
+use crate::authn::Call;
+use crate::domain::{InstanceId, ResetId, rfc3339};
+use crate::reset::Gateway;
+
+/// What to set, and why.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = ResetRequest)]
+#[expect(dead_code, reason = "its shape is for the specification; `body` reads the bytes, to wipe them")]
+pub(super) struct ResetRequestBody {
+    /// 8 to 16 letters, digits and `~!@$^*-_=+`, at least one each of a-z, A-Z, 0-9 and those.
+    #[schema(min_length = 8, max_length = 16, pattern = r"^[A-Za-z0-9~!@$^*\-_=+]+$", format = Password, example = "Example~2026")]
+    password: String,
+    /// Why, for the record.
+    #[schema(min_length = 1, max_length = 500, nullable = false, example = "the owner lost it")]
+    reason: Option<String>,
+    /// The ticket, for the record; policies may ask for one.
+    #[schema(min_length = 1, max_length = 64, nullable = false, example = "OPS-1234")]
+    ticket: Option<String>,
+}
+
+/// A reset and how far it has come.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Reset)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ResetView {
+    #[schema(example = "reset")]
+    kind: &'static str,
+    /// A UUIDv7.
+    #[schema(format = Uuid, example = "019ab3f0-c4d2-7f5e-8d1c-2b3a49586774")]
+    id: String,
+    #[schema(example = "pay-0001")]
+    instance_id: String,
+    #[schema(example = "payments")]
+    team: String,
+    /// `accepted`: Zenlayer took it, which is not yet proof that it is done. `unknown`: no trustworthy answer
+    /// came, the password may have changed.
+    #[schema(inline, example = "accepted")]
+    status: StatusName,
+    /// The `X-Request-Id` of the call that made it.
+    #[schema(example = "019ab3f0c4d27f5e8d1c2b3a49586774")]
+    request_id: String,
+    /// Zenlayer's own id of its call: what its support asks for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "TEEFDCA5B-76FB-4E91-A18E-DF7F5D2CE41F")]
+    upstream_request_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "OPERATION_DENIED_INSTANCE_IN_OPERATION")]
+    upstream_code: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "the owner lost it")]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "OPS-1234")]
+    ticket: Option<String>,
+    /// The permits that decided.
+    #[schema(example = json!(["payments/reset-own"]))]
+    policies: Vec<String>,
+    #[schema(format = DateTime, example = "2026-11-24T12:00:00.000Z")]
+    created_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, format = DateTime, example = "2026-11-24T12:00:00.345Z")]
+    finished_at: Option<String>,
+    receipt: ReceiptView,
+}
+
+/// How far a reset has come.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum StatusName {
+    Sent,
+    Accepted,
+    Rejected,
+    Unknown,
+    NotSent,
+}
+
+/// Where the intent stands in the audit trail, and its hash: keep it to prove later that it was not changed.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Receipt)]
+struct ReceiptView {
+    #[schema(format = Uuid, example = "019ab3f0-c4d2-7f5e-8d1c-2b3a49586775")]
+    writer: String,
+    #[schema(minimum = 1, example = 42)]
+    sequence: u64,
+    /// SHA-256, hexadecimal.
+    #[schema(pattern = "^[0-9a-f]{64}$", example = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]
+    hash: String,
+}
+
+impl From<&audit::Reset> for ResetView {
+    fn from(reset: &audit::Reset) -> Self {
+        use crate::domain::Status;
+        Self {
+            kind: "reset",
+            id: reset.id.to_string(),
+            instance_id: reset.instance.to_string(),
+            team: reset.team.to_string(),
+            status: match reset.status {
+                Status::Sent => StatusName::Sent,
+                Status::Accepted => StatusName::Accepted,
+                Status::Rejected => StatusName::Rejected,
+                Status::Unknown => StatusName::Unknown,
+                Status::NotSent => StatusName::NotSent,
+            },
+            request_id: reset.request_id.to_string(),
+            upstream_request_id: reset.upstream_request_id.clone(),
+            upstream_code: reset.upstream_code.clone(),
+            reason: reset.reason.clone(),
+            ticket: reset.ticket.clone(),
+            policies: reset.policies.clone(),
+            created_at: rfc3339(reset.created_at),
+            finished_at: reset.finished_at.map(rfc3339),
+            receipt: ReceiptView {
+                writer: reset.receipt.writer.clone(),
+                sequence: reset.receipt.sequence,
+                hash: reset.receipt.hash.clone(),
+            },
+        }
+    }
+}
+
+/// Reset an instance's password
+///
+/// Sets the login password of one instance of the acting team: Administrator on Windows, root on Linux. The
+/// caller may hang up; the reset goes on, and is read at `Location`.
+#[utoipa::path(
+    operation_id = "resetPassword",
+    tag = "resets",
+    params(
+        ("instanceId" = String, Path, description = "The instance.", min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9][A-Za-z0-9_-]*$", example = "pay-0001"),
+        ("team" = Option<String>, Query, description = "The team to act for; required when the token names several.", min_length = 1, max_length = 63, pattern = "^[a-z0-9][a-z0-9_-]*$", example = "payments"),
+    ),
+    request_body(content = ResetRequestBody, content_type = "application/json"),
+    responses(
+        (status = 201, description = "Zenlayer accepted it.", body = ResetView, headers(("Location" = String, description = "Where the reset is read: a path."))),
+    ),
+)]
+#[post("/v1/instances/{instanceId}/password-resets")]
+pub(super) async fn create(
+    caller: Caller,
+    request: HttpRequest,
+    payload: web::Payload,
+    gateway: web::Data<Gateway>,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let context = Context::of(&request);
+    let principal = caller.acting(&request)?;
+    let instance: InstanceId = segment(&request, "instanceId")?;
+    context.note_instance(&instance);
+    refuse_unsupported(request.headers())?;
+    let bytes = body::read(&request, payload).await?;
+    let call = Call { principal, request: body::parse(&bytes, instance)?, origin: context.origin().clone() };
+    drop(bytes);
+
+    // Registered before the look at the drain: a stop either sees this reset or is seen by it.
+    let in_flight = shared.drain.tracker.token();
+    if shared.drain.draining() {
+        return Err(Problem::unavailable("The gateway is stopping. Nothing was sent; try again."));
+    }
+    // Detached: a caller that hangs up does not undo a reset in flight.
+    let detached = actix_web::rt::spawn(async move {
+        let _in_flight = in_flight;
+        gateway.handle(call).await
+    });
+    let receipt = detached.await.map_err(|_| {
+        Problem::outcome_unknown("The gateway failed while it handled the reset: the password may have changed.")
+    })??;
+    let reset = receipt.reset();
+    context.note_reset(reset.id);
+    match refusal::of_receipt(&receipt) {
+        Some(problem) => Err(problem),
+        None => Ok(HttpResponse::Created().insert_header((LOCATION, location(reset.id))).json(ResetView::from(reset))),
+    }
+}
+
+/// Read a reset
+///
+/// A reset of the acting team, or of another whose resets policy lets it read.
+#[utoipa::path(
+    operation_id = "readReset",
+    tag = "resets",
+    params(
+        ("id" = String, Path, description = "The reset's id, from `Location`.", format = Uuid, example = "019ab3f0-c4d2-7f5e-8d1c-2b3a49586774"),
+        ("team" = Option<String>, Query, description = "The team to act for; required when the token names several.", min_length = 1, max_length = 63, pattern = "^[a-z0-9][a-z0-9_-]*$", example = "payments"),
+    ),
+    responses((status = 200, description = "The reset as it now is.", body = ResetView)),
+)]
+#[get("/v1/password-resets/{id}")]
+pub(super) async fn read(
+    caller: Caller,
+    request: HttpRequest,
+    gateway: web::Data<Gateway>,
+) -> Result<HttpResponse, Problem> {
+    let context = Context::of(&request);
+    let principal = caller.acting(&request)?;
+    let id: ResetId = segment(&request, "id")?;
+    context.note_reset(id);
+    let found = gateway.trail.reset(id).await.map_err(|e| {
+        tracing::error!(audit.id = %id, "a reset cannot be read: {e}");
+        Problem::unavailable("The audit trail cannot be read. Try again.")
+    })?;
+    // Another team's reset looks like none at all; a forbid on one's own says so.
+    let missing = || Problem::new(Kind::NotFound, "The acting team has no reset with this id.");
+    let reset = found.ok_or_else(missing)?;
+    if gateway.policies.may_view_resets(&principal, context.origin(), &reset.team) {
+        return Ok(HttpResponse::Ok().json(ResetView::from(&reset)));
+    }
+    let facts = caller_facts(principal.identity(), context.origin());
+    gateway.trail.refuse(&facts.team(principal.team().as_str()).action("ViewReset").refused(Why::Policy));
+    if reset.team == *principal.team() {
+        return Err(Problem::new(Kind::Forbidden, "A policy forbids the acting team to read its resets."));
+    }
+    Err(missing())
+}
+
+/// A part of the path, of its type.
+fn segment<T: std::str::FromStr<Err = crate::domain::NameFault>>(request: &HttpRequest, name: &str) -> Result<T, Problem> {
+    request.match_info().query(name).parse().map_err(|fault: crate::domain::NameFault| {
+        Problem::in_places(Kind::InvalidRequest, vec![FieldError::parameter(name, format!("`{name}`: {fault}."))])
+    })
+}
+
+/// What later versions will understand is refused by this one, never ignored.
+fn refuse_unsupported(headers: &HeaderMap) -> Result<(), Problem> {
+    let unsupported = ["Idempotency-Key", "Prefer"].into_iter().filter(|name| headers.contains_key(*name));
+    let errors: Vec<_> = unsupported
+        .map(|name| FieldError::header(name, format!("`{name}` is not supported by this version: leave it out.")))
+        .collect();
+    if errors.is_empty() { Ok(()) } else { Err(Problem::in_places(Kind::InvalidRequest, errors)) }
+}

@@ -1,0 +1,257 @@
+//! The composition root: [`Config`] -> [`App`] -> run until stopped.
+
+use std::future::Future;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::Server;
+use actix_web::middleware::from_fn;
+use actix_web::{App as ActixApp, HttpServer, web};
+use tokio::sync::oneshot;
+use tracing_actix_web::TracingLogger;
+
+use crate::api::ops::{self, Health};
+use crate::api::{self, Drain, RootSpan, Shared};
+use crate::audit::{OpenError, Trail};
+use crate::authn::{Authenticator, KeyFault};
+use crate::authz::{Policies, PolicyFaults, PolicyRevision};
+use crate::config::Config;
+use crate::http::{Client, Endpoint, TlsFault};
+use crate::inventory::Inventory;
+use crate::metrics::Metrics;
+use crate::ratelimit::Limiter;
+use crate::reset::Gateway;
+use crate::zenlayer::Zenlayer;
+
+/// Pause between two sweeps of the limiters.
+const SWEEP: Duration = Duration::from_secs(30);
+
+/// A gateway whose sockets are bound and whose parts are loaded.
+pub struct App {
+    address: SocketAddr,
+    operations_address: SocketAddr,
+    servers: [Server; 2],
+    /// Begins the stop when dropped.
+    stopper: oneshot::Sender<()>,
+    parts: Parts,
+    shutdown: Duration,
+    policies_dir: PathBuf,
+}
+
+/// What all workers share.
+#[derive(Clone)]
+struct Parts {
+    metrics: Arc<Metrics>,
+    policies: Arc<Policies>,
+    limiter: Arc<Limiter>,
+    trail: Arc<Trail>,
+    endpoint: Arc<Endpoint>,
+    shared: Shared,
+}
+
+/// What is wrong with a configuration that could be read: the folders and files it names.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    #[error("{0}")]
+    Keys(KeyFault),
+    #[error("{0}")]
+    Policies(PolicyFaults),
+    #[error("{0}")]
+    Tls(TlsFault),
+}
+
+/// Why a gateway cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Unusable(Vec<Unusable>),
+    #[error(transparent)]
+    Trail(#[from] OpenError),
+    #[error("{key}: cannot listen on {address}: {source}")]
+    Listen { key: &'static str, address: SocketAddr, source: std::io::Error },
+    #[error("the servers cannot be started: {0}")]
+    Server(std::io::Error),
+}
+
+/// What a configuration names, loaded.
+pub struct Loaded {
+    pub authenticator: Authenticator,
+    pub revision: PolicyRevision,
+    pub endpoint: Endpoint,
+}
+
+/// Loads everything that `config` names, or says all that is unusable. `zengate check` ends here.
+pub fn load(config: &Config) -> Result<Loaded, Vec<Unusable>> {
+    let mut faults = Vec::new();
+    let authenticator = Authenticator::new(config.issuers.clone())
+        .map_err(|keys| faults.extend(keys.into_iter().map(Unusable::Keys)));
+    let revision = PolicyRevision::load(&config.policies.dir).map_err(|e| faults.push(Unusable::Policies(e)));
+    let endpoint = Endpoint::new(&config.upstream).map_err(|e| faults.push(Unusable::Tls(e)));
+    match (authenticator, revision, endpoint) {
+        (Ok(authenticator), Ok(revision), Ok(endpoint)) => Ok(Loaded { authenticator, revision, endpoint }),
+        _ => Err(faults),
+    }
+}
+
+impl App {
+    /// Loads, takes the trail's lock, binds. Must be called inside an actix runtime.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        let Loaded { authenticator, revision, endpoint } = load(&config).map_err(StartError::Unusable)?;
+        let metrics = Arc::new(Metrics::new());
+        let limiter = Arc::new(Limiter::new(&revision, config.limits.max_keys, metrics.clone()));
+        tracing::info!(policy.revision = %revision.id(), teams = revision.team_count(), "the policies are loaded");
+        let callers = bind("server.listen", config.server.listen)?;
+        let operations = bind("operations.listen", config.operations.listen)?;
+        let trail = Arc::new(Trail::start(&config.audit.path, metrics.clone())?);
+        let drain = Drain::default();
+        let parts = Parts {
+            policies: Arc::new(Policies::new(revision, metrics.clone())),
+            limiter,
+            trail: trail.clone(),
+            endpoint: Arc::new(endpoint),
+            shared: Shared {
+                authenticator: Arc::new(authenticator),
+                metrics: metrics.clone(),
+                trusted_proxies: config.server.trusted_proxies.into(),
+                drain: drain.clone(),
+            },
+            metrics: metrics.clone(),
+        };
+        let (stopper, stop) = oneshot::channel();
+        let shutdown = config.server.shutdown;
+        let address = callers.local_addr().map_err(StartError::Server)?;
+        let operations_address = operations.local_addr().map_err(StartError::Server)?;
+        let servers = [
+            callers_server(callers, config.server.workers, &parts, drained(stop, drain.clone(), shutdown))?,
+            operations_server(operations, Health { metrics, drain, trail })?,
+        ];
+        let policies_dir = config.policies.dir;
+        Ok(Self { address, operations_address, servers, stopper, parts, shutdown, policies_dir })
+    }
+
+    /// Where callers reach it.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where Prometheus and Kubernetes reach it.
+    pub fn operations_address(&self) -> SocketAddr {
+        self.operations_address
+    }
+
+    /// What reloads the policies, from anywhere.
+    pub fn reloader(&self) -> Reloader {
+        Reloader { dir: self.policies_dir.clone(), parts: self.parts.clone() }
+    }
+
+    /// Serves until `stop` ends; then drains, finishes the resets in flight and closes the trail.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> std::io::Result<()> {
+        let Self { servers: [callers, operations], stopper, parts, shutdown, .. } = self;
+        let sweeper = actix_web::rt::spawn(sweep(parts.limiter.clone()));
+        let operations_handle = operations.handle();
+        let operations = actix_web::rt::spawn(operations);
+        let mut callers = actix_web::rt::spawn(callers);
+        let served = tokio::select! {
+            () = stop => {
+                tracing::info!(seconds = shutdown.as_secs(), "stopping: no new resets, those in flight are finished");
+                drop(stopper);
+                callers.await
+            }
+            served = &mut callers => served,
+        };
+        sweeper.abort();
+        operations_handle.stop(false).await;
+        // Its own server has ended already; only the trail's end remains to be waited for.
+        _ = operations.await;
+        let trail = parts.trail.clone();
+        _ = tokio::task::spawn_blocking(move || trail.stop()).await;
+        tracing::info!("stopped");
+        served.unwrap_or_else(|panicked| Err(std::io::Error::other(panicked)))
+    }
+}
+
+/// Puts the policies folder's present state into force, or keeps the last good one.
+#[derive(Clone)]
+pub struct Reloader {
+    dir: PathBuf,
+    parts: Parts,
+}
+
+impl Reloader {
+    /// Reads the folder; blocks for some milliseconds.
+    pub fn reload(&self) -> Result<(), PolicyFaults> {
+        let Parts { policies, limiter, metrics, .. } = &self.parts;
+        let revision = PolicyRevision::load(&self.dir).inspect_err(|faults| {
+            metrics.reload_refused();
+            tracing::error!(policy.revision = %policies.current().id(), "the policies are wrong, so the last good ones stay in force: {faults}");
+        })?;
+        tracing::info!(policy.revision = %revision.id(), teams = revision.team_count(), "the policies are reloaded");
+        limiter.replace(&revision);
+        policies.replace(revision);
+        Ok(())
+    }
+}
+
+fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).map_err(|source| StartError::Listen { key, address, source })
+}
+
+fn callers_server(
+    listener: TcpListener,
+    workers: usize,
+    parts: &Parts,
+    drained: impl Future<Output = ()> + Send + 'static,
+) -> Result<Server, StartError> {
+    let parts = parts.clone();
+    let server = HttpServer::new(move || {
+        let Parts { metrics, policies, limiter, trail, endpoint, shared } = parts.clone();
+        // awc's client cannot leave its thread: each worker has its own connections to Zenlayer.
+        let client = Client::new(endpoint);
+        let gateway = Gateway {
+            inventory: Inventory::new(client.clone(), metrics.clone()),
+            policies,
+            limiter,
+            trail,
+            zenlayer: Zenlayer::new(client, metrics),
+        };
+        ActixApp::new()
+            .app_data(web::Data::new(gateway))
+            .app_data(web::Data::new(shared))
+            .wrap(TracingLogger::<RootSpan>::new())
+            .wrap(from_fn(api::edge))
+            .configure(api::configure)
+    });
+    let server = server.workers(workers).shutdown_signal(drained).shutdown_timeout(5);
+    Ok(server.listen(listener).map_err(StartError::Server)?.run())
+}
+
+fn operations_server(listener: TcpListener, health: Health) -> Result<Server, StartError> {
+    let server =
+        HttpServer::new(move || ActixApp::new().app_data(web::Data::new(health.clone())).configure(ops::configure));
+    let server = server.workers(1).disable_signals();
+    Ok(server.listen(listener).map_err(StartError::Server)?.run())
+}
+
+/// actix begins its own stop when this ends: after the resets in flight, since it counts a worker without
+/// connections as idle and would drop their tasks.
+async fn drained(stop: oneshot::Receiver<()>, drain: Drain, bound: Duration) {
+    // Both mean the same: used, or dropped.
+    _ = stop.await;
+    drain.begin();
+    if tokio::time::timeout(bound, drain.tracker.wait()).await.is_err() {
+        tracing::error!(
+            resets = drain.tracker.len(),
+            "resets are still in flight after server.shutdown_seconds: they are recorded as unknown"
+        );
+    }
+}
+
+async fn sweep(limiter: Arc<Limiter>) {
+    loop {
+        actix_web::rt::time::sleep(SWEEP).await;
+        let limiter = limiter.clone();
+        _ = tokio::task::spawn_blocking(move || limiter.sweep()).await;
+    }
+}
