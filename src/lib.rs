@@ -12,5 +12,7 @@ pub mod inventory;
 pub mod metrics;
 pub mod ratelimit;
 pub mod reset;
+#[cfg(feature = "simulator")]
+pub mod simulator;
 pub mod telemetry;
 pub mod zenlayer;
