@@ -87,7 +87,8 @@ pub fn configure(service: &mut web::ServiceConfig) {
 
 /// A method guard that does not match ends here too: a known path is 405, any other 404.
 async fn no_route(request: HttpRequest) -> Result<&'static str, Problem> {
-    let methods: Vec<_> = ROUTES.iter().filter(|route| matches(route.pattern, request.path())).map(|r| r.method).collect();
+    let methods: Vec<_> =
+        ROUTES.iter().filter(|route| matches(route.pattern, request.path())).map(|r| r.method).collect();
     if methods.is_empty() {
         return Err(Problem::new(Kind::NotFound, "There is no such route; /openapi.json lists them."));
     }

@@ -228,8 +228,9 @@ fn callers_server(
 }
 
 fn operations_server(listener: TcpListener, health: Health) -> Result<Server, StartError> {
-    let server =
-        HttpServer::new(move || ActixApp::new().app_data(web::Data::new(health.clone())).configure(ops::configure));
+    let server = HttpServer::new(move || {
+        ActixApp::new().app_data(web::Data::new(health.clone())).configure(ops::configure)
+    });
     let server = server.workers(1).disable_signals();
     Ok(server.listen(listener).map_err(StartError::Server)?.run())
 }

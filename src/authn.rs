@@ -33,7 +33,9 @@ pub struct Authenticator {
 
 impl Authenticator {
     /// Reads every issuer's keys; reports every unusable source.
-    pub fn new(issuers: impl IntoIterator<Item = (IssuerName, config::Issuer)>) -> Result<Self, Vec<KeyFault>> {
+    pub fn new(
+        issuers: impl IntoIterator<Item = (IssuerName, config::Issuer)>,
+    ) -> Result<Self, Vec<KeyFault>> {
         let mut by_iss = HashMap::new();
         let mut faults = Vec::new();
         for (name, settings) in issuers {

@@ -192,7 +192,8 @@ impl Policies {
             }
         };
         let view = Question::of_instance(Action::ViewInstance, &seen);
-        let may_view = seen.attributes().is_some() && matches!(revision.decide(&team, &view), Verdict::Permitted(_));
+        let may_view =
+            seen.attributes().is_some() && matches!(revision.decide(&team, &view), Verdict::Permitted(_));
         let forbids = match &explanation {
             Explanation::Forbidden(forbids) => forbids.clone(),
             Explanation::NoPermit(_) | Explanation::Erred => Vec::new(),

@@ -12,8 +12,8 @@ use std::path::{Path, PathBuf};
 
 pub use reader::{Fault, Reader, Table};
 pub use sections::{
-    Audit, Issuer, KeySource, Limits, Operations, Policies, Secret, Server, SignatureAlgorithm, TeamPattern, Telemetry,
-    Upstream,
+    Audit, Issuer, KeySource, Limits, Operations, Policies, Secret, Server, SignatureAlgorithm, TeamPattern,
+    Telemetry, Upstream,
 };
 
 use crate::domain::IssuerName;
@@ -43,7 +43,9 @@ pub struct ProcessEnv;
 
 impl Env for ProcessEnv {
     fn variables(&self) -> Vec<(String, String)> {
-        std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect()
+        std::env::vars_os()
+            .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+            .collect()
     }
 }
 
@@ -73,8 +75,8 @@ impl fmt::Display for Faults {
 impl Config {
     /// Reads `file` and the overrides in `env`.
     pub fn load(file: &Path, env: &impl Env) -> Result<Self, Faults> {
-        let mut reader = Reader::open(file, env)
-            .map_err(|fault| Faults { file: file.to_owned(), faults: vec![fault] })?;
+        let mut reader =
+            Reader::open(file, env).map_err(|fault| Faults { file: file.to_owned(), faults: vec![fault] })?;
         let sections = sections::read(&mut reader);
         let (effective, faults) = reader.finish();
         match sections {

@@ -1,5 +1,6 @@
 //! The one place that knows awc: TLS, deadlines, signed calls, and what was surely not sent.
 
+pub mod plain;
 mod signature;
 mod tls;
 
@@ -82,7 +83,8 @@ pub enum CallError {
 impl Endpoint {
     /// Fails when `ca_file` holds no certificate, or the system has no usable ones.
     pub fn new(settings: &Upstream) -> Result<Self, TlsFault> {
-        let header = |text: &str| HeaderValue::from_str(text).expect("the configuration allows printable ASCII only");
+        let header =
+            |text: &str| HeaderValue::from_str(text).expect("the configuration allows printable ASCII only");
         let url = settings.url.as_str().trim_end_matches('/');
         let (_, host) = url.split_once("://").expect("the configuration holds a whole URL");
         Ok(Self {
@@ -153,7 +155,8 @@ impl Client {
             let body = response.body().limit(limit).await;
             let body = body.map_err(|e| CallError::Unanswered(format!("the answer's body: {e}")))?;
             let headers = response.headers();
-            let retry_after = headers.get(header::RETRY_AFTER).and_then(|v| v.to_str().ok()?.trim().parse().ok());
+            let retry_after =
+                headers.get(header::RETRY_AFTER).and_then(|v| v.to_str().ok()?.trim().parse().ok());
             let status = response.status().as_u16();
             let firewall = status == 451 || headers.contains_key("cf-mitigated");
             Ok(Answer { status, firewall, retry_after, body })

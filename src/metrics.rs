@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
-    TextEncoder,
+    Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
+    Registry, TextEncoder,
 };
 
 use crate::domain::{Revision, TeamName};
@@ -49,19 +49,25 @@ impl Metrics {
             register(&registry, IntCounter::new(name, help).expect("the name is well formed"))
         };
         let counters = |name: &str, help: &str, labels: &[&str]| {
-            register(&registry, IntCounterVec::new(Opts::new(name, help), labels).expect("the names are well formed"))
+            register(
+                &registry,
+                IntCounterVec::new(Opts::new(name, help), labels).expect("the names are well formed"),
+            )
         };
-        let gauge =
-            |name: &str, help: &str| register(&registry, IntGauge::new(name, help).expect("the name is well formed"));
+        let gauge = |name: &str, help: &str| {
+            register(&registry, IntGauge::new(name, help).expect("the name is well formed"))
+        };
         let seconds = |name: &str, help: &str, labels: &[&str]| {
             let opts = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
             register(&registry, HistogramVec::new(opts, labels).expect("the names are well formed"))
         };
-        let commits = HistogramOpts::new("zengate_audit_commit_duration_seconds", "Time of one commit of the trail.")
-            .buckets(vec![0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0]);
+        let commits =
+            HistogramOpts::new("zengate_audit_commit_duration_seconds", "Time of one commit of the trail.")
+                .buckets(vec![0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0]);
         let revisions = Opts::new("zengate_policy_revision_info", "The policy revision in force; always 1.");
         let build = Opts::new("zengate_build_info", "The version that runs; always 1.");
-        let build = register(&registry, GaugeVec::new(build, &["version"]).expect("the names are well formed"));
+        let build =
+            register(&registry, GaugeVec::new(build, &["version"]).expect("the names are well formed"));
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
         Self {
             teams: RwLock::default(),
@@ -70,7 +76,11 @@ impl Metrics {
                 "Requests answered, by route pattern; problem is empty for a good answer.",
                 &["route", "method", "status", "problem"],
             ),
-            http_duration: seconds("zengate_http_request_duration_seconds", "Time to answer a request.", &["route"]),
+            http_duration: seconds(
+                "zengate_http_request_duration_seconds",
+                "Time to answer a request.",
+                &["route"],
+            ),
             authentication_failures: counters(
                 "zengate_authentication_failures_total",
                 "Requests whose token was missing or refused, by reason.",
@@ -81,8 +91,15 @@ impl Metrics {
                 "Teams and scopes that a verified token claimed and its issuer may not assert.",
                 &["claim"],
             ),
-            decisions: counters("zengate_decisions_total", "Policy decisions on resets.", &["team", "decision"]),
-            policy_errors: counter("zengate_policy_errors_total", "Decisions refused since a policy could not be evaluated."),
+            decisions: counters(
+                "zengate_decisions_total",
+                "Policy decisions on resets.",
+                &["team", "decision"],
+            ),
+            policy_errors: counter(
+                "zengate_policy_errors_total",
+                "Decisions refused since a policy could not be evaluated.",
+            ),
             limited: counters("zengate_limited_total", "Requests refused by a limit.", &["limit"]),
             resets: counters("zengate_resets_total", "Resets that had an intent, by outcome.", &["outcome"]),
             upstream_requests: counters(
@@ -90,13 +107,20 @@ impl Metrics {
                 "Calls to Zenlayer, by action and what came of them.",
                 &["action", "outcome"],
             ),
-            upstream_duration: seconds("zengate_upstream_request_duration_seconds", "Time of a call to Zenlayer.", &["action"]),
+            upstream_duration: seconds(
+                "zengate_upstream_request_duration_seconds",
+                "Time of a call to Zenlayer.",
+                &["action"],
+            ),
             audit_commit_duration: register(
                 &registry,
                 Histogram::with_opts(commits).expect("the name is well formed"),
             ),
             audit_failures: counter("zengate_audit_failures_total", "Commits of the trail that failed."),
-            audit_pending: gauge("zengate_audit_pending_records", "Records that wait to be committed again after a failure."),
+            audit_pending: gauge(
+                "zengate_audit_pending_records",
+                "Records that wait to be committed again after a failure.",
+            ),
             policy_revision: register(
                 &registry,
                 GaugeVec::new(revisions, &["revision"]).expect("the names are well formed"),

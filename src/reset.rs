@@ -82,15 +82,19 @@ impl Refused {
             Self::Denied(denied) => Facts::of_denied(denied).refused(Why::Policy),
             Self::NotFound(authorized) => Facts::of_authorized(authorized).refused(Why::NotFound),
             Self::NotReady(authorized, _) => Facts::of_authorized(authorized).refused(Why::NotReady),
-            Self::Limited(limited) => Facts::of_authorized(&limited.authorized).refused(match limited.error {
-                ratelimit::Error::Overflow(_) => Why::Limiter,
-                ratelimit::Error::Spent(spent) => match spent.limit {
-                    Limit::Caller => Why::CallerLimit,
-                    Limit::Team => Why::TeamQuota,
-                    Limit::Cooldown => Why::Cooldown,
-                },
-            }),
-            Self::Unopened(unopened) => Facts::of_authorized(unopened.permit.authorized()).refused(Why::Trail),
+            Self::Limited(limited) => {
+                Facts::of_authorized(&limited.authorized).refused(match limited.error {
+                    ratelimit::Error::Overflow(_) => Why::Limiter,
+                    ratelimit::Error::Spent(spent) => match spent.limit {
+                        Limit::Caller => Why::CallerLimit,
+                        Limit::Team => Why::TeamQuota,
+                        Limit::Cooldown => Why::Cooldown,
+                    },
+                })
+            }
+            Self::Unopened(unopened) => {
+                Facts::of_authorized(unopened.permit.authorized()).refused(Why::Trail)
+            }
         }
     }
 }

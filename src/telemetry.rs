@@ -26,7 +26,10 @@ pub fn to_file(settings: &Telemetry, file: std::fs::File) -> Result<(), LogError
     install(settings, Mutex::new(file))
 }
 
-fn install<W: for<'w> MakeWriter<'w> + Send + Sync + 'static>(settings: &Telemetry, writer: W) -> Result<(), LogError> {
+fn install<W: for<'w> MakeWriter<'w> + Send + Sync + 'static>(
+    settings: &Telemetry,
+    writer: W,
+) -> Result<(), LogError> {
     let filter = EnvFilter::builder().parse(&settings.log)?;
     let subscriber = tracing_subscriber::fmt()
         .json()

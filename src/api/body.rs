@@ -18,11 +18,16 @@ const LONGEST: usize = 64 << 10;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The whole body, which is JSON by its type; wiped when dropped.
-pub(super) async fn read(request: &HttpRequest, payload: web::Payload) -> Result<Zeroizing<Vec<u8>>, Problem> {
-    let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+pub(super) async fn read(
+    request: &HttpRequest,
+    payload: web::Payload,
+) -> Result<Zeroizing<Vec<u8>>, Problem> {
+    let content_type =
+        request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim();
     if !essence.eq_ignore_ascii_case("application/json") || request.headers().contains_key(CONTENT_ENCODING) {
-        let error = FieldError::header("Content-Type", "The body must be sent as `application/json`, unencoded.");
+        let error =
+            FieldError::header("Content-Type", "The body must be sent as `application/json`, unencoded.");
         return Err(Problem::in_places(Kind::UnsupportedMediaType, vec![error]));
     }
     let late = |_| Problem::new(Kind::InvalidRequest, "The body did not arrive within 10 seconds.");
@@ -32,7 +37,8 @@ pub(super) async fn read(request: &HttpRequest, payload: web::Payload) -> Result
 async fn collect(mut payload: web::Payload) -> Result<Zeroizing<Vec<u8>>, Problem> {
     let mut body = Zeroizing::new(Vec::with_capacity(1024));
     while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|_| Problem::new(Kind::InvalidRequest, "The body ended before its end."))?;
+        let chunk =
+            chunk.map_err(|_| Problem::new(Kind::InvalidRequest, "The body ended before its end."))?;
         if body.len() + chunk.len() > LONGEST {
             return Err(Problem::new(Kind::PayloadTooLarge, "The body is longer than 64 KiB."));
         }
@@ -78,9 +84,12 @@ impl Fields {
         }
         let mut faults = Vec::new();
         let password = self.password.as_mut().map(|text| std::mem::take(&mut **text)).unwrap_or_default();
-        let password = Password::parse(password)
-            .map_err(|broken| faults.extend(broken.iter().map(|rule| FieldError::field("password", rule.to_string()))));
-        let mut text = |name: &str, fault: crate::domain::TextFault| faults.push(FieldError::field(name, fault.to_string()));
+        let password = Password::parse(password).map_err(|broken| {
+            faults.extend(broken.iter().map(|rule| FieldError::field("password", rule.to_string())))
+        });
+        let mut text = |name: &str, fault: crate::domain::TextFault| {
+            faults.push(FieldError::field(name, fault.to_string()))
+        };
         let reason: Option<Reason> =
             self.reason.and_then(|given| given.parse().map_err(|fault| text("reason", fault)).ok());
         let ticket: Option<Ticket> =
@@ -245,7 +254,10 @@ mod tests {
             ("{}", vec!["#/password"]),
             (r#"{"password":7}"#, vec!["#/password"]),
             (r#"{"password":null}"#, vec!["#/password"]),
-            (r#"{"password":{"a":[{}]},"reason":[1,[2]],"ticket":1.5}"#, vec!["#/password", "#/reason", "#/ticket"]),
+            (
+                r#"{"password":{"a":[{}]},"reason":[1,[2]],"ticket":1.5}"#,
+                vec!["#/password", "#/reason", "#/ticket"],
+            ),
             (r#"{"password":"Abcd~1234","a/b~c":1}"#, vec!["#/a~1b~0c"]),
             (r#"{"password":"Abcd~1234","generate":true}"#, vec!["#/generate"]),
             (r#"{"password":"Abcd~1234","password":"Abcd~1235"}"#, vec!["#/password"]),
@@ -260,7 +272,11 @@ mod tests {
 
     #[test]
     fn no_fault_repeats_a_value() {
-        for body in [r#"{"password":"Sekret~1","password":7}"#, r#"{"password":"Sekret"#, r#"{"password":["Sekret~1"]}"#] {
+        for body in [
+            r#"{"password":"Sekret~1","password":7}"#,
+            r#"{"password":"Sekret"#,
+            r#"{"password":["Sekret~1"]}"#,
+        ] {
             assert!(!format!("{:?}", faults(body)).contains("Sekret"), "{body}");
         }
     }

@@ -88,9 +88,12 @@ mod tests {
             origin(Some(peer.parse().expect("an address")), &headers, &trusted).1.to_string()
         };
         assert_eq!(id("10.0.0.1", &["abc-1"]), "abc-1");
-        for (peer, ids) in
-            [("192.0.2.1", vec!["abc-1"]), ("10.0.0.1", vec!["a b"]), ("10.0.0.1", vec!["a", "b"]), ("10.0.0.1", vec![""])]
-        {
+        for (peer, ids) in [
+            ("192.0.2.1", vec!["abc-1"]),
+            ("10.0.0.1", vec!["a b"]),
+            ("10.0.0.1", vec!["a", "b"]),
+            ("10.0.0.1", vec![""]),
+        ] {
             let made = id(peer, &ids);
             assert_eq!(made.len(), 32, "{peer} {ids:?}: {made}");
         }

@@ -85,20 +85,16 @@ pub async fn edge<B: MessageBody + 'static>(
     let context = Context(Rc::new(Known { origin: origin(&request, &shared), noted: RefCell::default() }));
     request.extensions_mut().insert(context.clone());
 
-    let (http, answer) = if head_length(&request) > LONGEST_HEAD {
-        let problem = Problem::new(Kind::HeadTooLarge, "The request line and headers are longer than 32 KiB.");
-        (request.into_parts().0, Err(Error::from(problem)))
+    let response = if head_length(&request) > LONGEST_HEAD {
+        let problem =
+            Problem::new(Kind::HeadTooLarge, "The request line and headers are longer than 32 KiB.");
+        request.error_response(problem)
     } else {
-        let http = request.request().clone();
-        match next.call(request).await {
-            Ok(response) => {
-                let (http, response) = response.into_parts();
-                (http, Ok(response.map_into_boxed_body()))
-            }
-            Err(error) => (http, Err(error)),
-        }
+        // A handler's error comes as a response too; nothing below returns another.
+        next.call(request).await?.map_into_boxed_body()
     };
-    let (mut response, problem) = finish(answer, &context);
+    let (http, response) = response.into_parts();
+    let (mut response, problem) = finish(response, &context);
     let gateway = http.app_data::<web::Data<Gateway>>().expect("`app` gives it to every worker");
     put_headers(&http, &mut response, &context, gateway);
     let route = http.match_pattern();
@@ -125,38 +121,39 @@ fn head_length(request: &ServiceRequest) -> usize {
 }
 
 /// Problems become answers here, since only here the request's id is known.
-fn finish(answer: Result<HttpResponse, Error>, context: &Context) -> (HttpResponse, Option<Kind>) {
+fn finish(response: HttpResponse, context: &Context) -> (HttpResponse, Option<Kind>) {
     let id = &context.origin().request_id;
-    let render = |error: &Error| {
-        let foreign;
-        let problem = match error.as_error::<Problem>() {
-            Some(problem) => problem,
+    match response.error() {
+        None => (response, None),
+        Some(error) => match error.as_error::<Problem>() {
+            Some(problem) => (problem.render(id), Some(problem.kind)),
             None => {
-                foreign = of_actix(error.as_response_error());
-                &foreign
+                let problem = of_actix(error.as_response_error());
+                (problem.render(id), Some(problem.kind))
             }
-        };
-        (problem.render(id), Some(problem.kind))
-    };
-    match answer {
-        Ok(response) => match response.error() {
-            Some(error) => render(error),
-            None => (response, None),
         },
-        Err(error) => render(&error),
     }
 }
 
 /// actix's own refusals; none of its extractors is used, so few are left.
 fn of_actix(error: &dyn ResponseError) -> Problem {
     match error.status_code() {
-        StatusCode::PAYLOAD_TOO_LARGE => Problem::new(Kind::PayloadTooLarge, "The body is longer than 64 KiB."),
-        status if status.is_client_error() => Problem::new(Kind::InvalidRequest, "The request cannot be understood."),
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            Problem::new(Kind::PayloadTooLarge, "The body is longer than 64 KiB.")
+        }
+        status if status.is_client_error() => {
+            Problem::new(Kind::InvalidRequest, "The request cannot be understood.")
+        }
         _ => Problem::unavailable("The request could not be handled."),
     }
 }
 
-fn put_headers(http: &actix_web::HttpRequest, response: &mut HttpResponse, context: &Context, gateway: &Gateway) {
+fn put_headers(
+    http: &actix_web::HttpRequest,
+    response: &mut HttpResponse,
+    context: &Context,
+    gateway: &Gateway,
+) {
     let headers = response.headers_mut();
     let id = HeaderValue::try_from(context.origin().request_id.as_str()).expect("an id is visible ASCII");
     headers.insert(HeaderName::from_static("x-request-id"), id);
@@ -166,11 +163,11 @@ fn put_headers(http: &actix_web::HttpRequest, response: &mut HttpResponse, conte
     }
     let noted = context.0.noted.borrow();
     let Some(caller) = noted.caller else { return };
-    let team = noted.team.as_ref().map(|team| gateway.limiter.team_standing(&gateway.policies.current(), team));
+    let team =
+        noted.team.as_ref().map(|team| gateway.limiter.team_standing(&gateway.policies.current(), team));
     let standings = || std::iter::once(&caller).chain(&team);
-    let policy = standings().map(|s| {
-        format!(r#""{}";q={};w={}"#, s.limit.name(), s.quota.requests, s.quota.period.as_secs())
-    });
+    let policy = standings()
+        .map(|s| format!(r#""{}";q={};w={}"#, s.limit.name(), s.quota.requests, s.quota.period.as_secs()));
     let left = standings().map(|s| {
         format!(r#""{}";r={};t={}"#, s.limit.name(), s.remaining, s.reset.as_secs_f64().ceil() as u64)
     });

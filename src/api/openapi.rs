@@ -8,7 +8,9 @@ use actix_web::{HttpRequest, HttpResponse, get};
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{Content, OpenApi as Document, Ref, RefOr, Response, ResponseBuilder, SecurityRequirement, schema};
+use utoipa::openapi::{
+    Content, OpenApi as Document, Ref, RefOr, Response, ResponseBuilder, SecurityRequirement, schema,
+};
 use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::{Config, Url};
 
@@ -107,7 +109,8 @@ fn problem_response(kind: Kind) -> Response {
         "detail": problem.detail,
         "requestId": "019ab3f0c4d27f5e8d1c2b3a49586774",
     });
-    let content = Content::builder().schema(Some(Ref::from_schema_name("Problem"))).example(Some(example)).build();
+    let content =
+        Content::builder().schema(Some(Ref::from_schema_name("Problem"))).example(Some(example)).build();
     let mut response = ResponseBuilder::new()
         .description(format!("`{}`: {}.", kind.slug(), kind.title()))
         .content("application/problem+json", content)
@@ -163,7 +166,11 @@ pub(super) async fn docs() -> HttpResponse {
 #[get("/docs/{file}")]
 pub(super) async fn docs_file(request: HttpRequest) -> Result<HttpResponse, Problem> {
     static CONFIG: LazyLock<Arc<Config<'static>>> = LazyLock::new(|| {
-        Arc::new(Config::new([Url::new("zengate", "/openapi.json")]).validator_url("none").try_it_out_enabled(true))
+        Arc::new(
+            Config::new([Url::new("zengate", "/openapi.json")])
+                .validator_url("none")
+                .try_it_out_enabled(true),
+        )
     });
     const POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
         frame-ancestors 'none'; form-action 'none'; base-uri 'none'";

@@ -73,6 +73,10 @@ async fn no_route(request: HttpRequest) -> HttpResponse {
     problem.render(&RequestId::generate())
 }
 
-fn report<const N: usize>(code: StatusCode, status: &'static str, checks: [(&'static str, &'static str); N]) -> HttpResponse {
+fn report<const N: usize>(
+    code: StatusCode,
+    status: &'static str,
+    checks: [(&'static str, &'static str); N],
+) -> HttpResponse {
     HttpResponse::build(code).json(Report { status, checks: checks.into() })
 }

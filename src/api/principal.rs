@@ -60,7 +60,8 @@ impl Caller {
         let team = match &self.team {
             Ok(team) => team,
             Err(fault) => {
-                let gateway = request.app_data::<web::Data<Gateway>>().expect("`app` gives it to every worker");
+                let gateway =
+                    request.app_data::<web::Data<Gateway>>().expect("`app` gives it to every worker");
                 if *fault != TeamFault::Several {
                     let context = Context::of(request);
                     let facts = caller_facts(&self.identity, context.origin());
@@ -93,6 +94,11 @@ fn bearer(request: &HttpRequest) -> Result<&str, Refusal> {
     if header.len() > LONGEST_TOKEN + "Bearer ".len() {
         return Err(Refusal::TooLong);
     }
-    let (scheme, token) = header.to_str().ok().and_then(|text| text.split_once(' ')).ok_or(Refusal::NotBearer)?;
-    if scheme.eq_ignore_ascii_case("bearer") { Ok(token.trim_start_matches(' ')) } else { Err(Refusal::NotBearer) }
+    let (scheme, token) =
+        header.to_str().ok().and_then(|text| text.split_once(' ')).ok_or(Refusal::NotBearer)?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        Ok(token.trim_start_matches(' '))
+    } else {
+        Err(Refusal::NotBearer)
+    }
 }

@@ -26,7 +26,9 @@ impl From<authn::Refusal> for Problem {
             R::Expired => Some("The token has expired."),
             R::NotYetValid => Some("The token is not valid yet."),
             R::Audience => Some("The token is for another audience."),
-            R::ClaimMissing(_) | R::ClaimShape(_) => Some("A claim of the token is missing or has the wrong shape."),
+            R::ClaimMissing(_) | R::ClaimShape(_) => {
+                Some("A claim of the token is missing or has the wrong shape.")
+            }
             R::Critical(_) | R::UnknownIssuer | R::Algorithm | R::UnknownKey | R::Signature => {
                 Some("The token is not one that is accepted here.")
             }
@@ -47,11 +49,18 @@ impl From<authn::Refusal> for Problem {
 impl From<TeamFault> for Problem {
     fn from(fault: TeamFault) -> Self {
         match fault {
-            TeamFault::None => Self::new(Kind::Forbidden, "The token names no team that its issuer may assert."),
-            TeamFault::NotTheirs => Self::new(Kind::Forbidden, "The team named by `team` is not one of the caller's."),
+            TeamFault::None => {
+                Self::new(Kind::Forbidden, "The token names no team that its issuer may assert.")
+            }
+            TeamFault::NotTheirs => {
+                Self::new(Kind::Forbidden, "The team named by `team` is not one of the caller's.")
+            }
             TeamFault::Several => Self::in_places(
                 Kind::InvalidRequest,
-                vec![FieldError::parameter("team", "The token names several teams: add `?team=` with one of them.")],
+                vec![FieldError::parameter(
+                    "team",
+                    "The token names several teams: add `?team=` with one of them.",
+                )],
             ),
         }
     }
@@ -74,20 +83,25 @@ impl From<Refused> for Problem {
             Refused::Unseen(unseen) => {
                 let source = &unseen.error;
                 tracing::warn!("an instance could not be looked up, so nothing was decided: {source}");
-                Self::unavailable("Zenlayer could not be asked about the instance. Nothing was sent; try again.")
+                Self::unavailable(
+                    "Zenlayer could not be asked about the instance. Nothing was sent; try again.",
+                )
             }
             Refused::Denied(denied) => denied_problem(denied.explanation.as_ref()),
             Refused::NotFound(_) => Self::new(Kind::NotFound, "Zenlayer has no instance with this id."),
-            Refused::NotReady(_, Blocker::NotRunning) => {
-                Self::new(Kind::InstanceNotReady, "The instance is not running (`not-running`): start it, then try again.")
-            }
+            Refused::NotReady(_, Blocker::NotRunning) => Self::new(
+                Kind::InstanceNotReady,
+                "The instance is not running (`not-running`): start it, then try again.",
+            ),
             Refused::NotReady(_, Blocker::NoAgent) => Self::new(
                 Kind::InstanceNotReady,
                 "The instance has no guest agent to set a password (`no-agent`): install QGA, then try again.",
             ),
             Refused::Limited(limited) => match limited.error {
                 ratelimit::Error::Spent(spent) => spent.into(),
-                ratelimit::Error::Overflow(_) => Self::unavailable("No more quotas can be counted now. Nothing was sent."),
+                ratelimit::Error::Overflow(_) => {
+                    Self::unavailable("No more quotas can be counted now. Nothing was sent.")
+                }
             },
             Refused::Unopened(unopened) => {
                 let source = &unopened.error;
@@ -128,7 +142,9 @@ pub(super) fn of_receipt(receipt: &Receipt) -> Option<Problem> {
         Outcome::Unknown { .. } => Problem::outcome_unknown(
             "The reset was sent and no trustworthy answer came: the password may have changed. Check by logging in.",
         ),
-        Outcome::NotSent => Problem::unavailable("Zenlayer could not be reached. Nothing was sent; try again."),
+        Outcome::NotSent => {
+            Problem::unavailable("Zenlayer could not be reached. Nothing was sent; try again.")
+        }
     };
     let reset = receipt.reset();
     Some(Problem {
@@ -145,13 +161,17 @@ fn rejected(why: Rejection) -> Problem {
             Kind::InvalidValue,
             vec![FieldError::field("password", "Zenlayer does not take this password.")],
         ),
-        Rejection::NotReady => {
-            Problem::new(Kind::InstanceNotReady, "Zenlayer says that the instance is busy or not running. Try again later.")
-        }
+        Rejection::NotReady => Problem::new(
+            Kind::InstanceNotReady,
+            "Zenlayer says that the instance is busy or not running. Try again later.",
+        ),
         Rejection::NotFound => Problem::new(Kind::NotFound, "Zenlayer has no instance with this id."),
         Rejection::Busy { retry_after } => Problem {
             retry_after: Some(Duration::from_secs(retry_after.unwrap_or(1))),
-            ..Problem::new(Kind::Unavailable, "The account's requests are used up at Zenlayer. Try again later.")
+            ..Problem::new(
+                Kind::Unavailable,
+                "The account's requests are used up at Zenlayer. Try again later.",
+            )
         },
         Rejection::Gateway => Problem::new(
             Kind::UpstreamRefused,

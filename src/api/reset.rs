@@ -96,7 +96,10 @@ struct ReceiptView {
     #[schema(minimum = 1, example = 42)]
     sequence: u64,
     /// SHA-256, hexadecimal.
-    #[schema(pattern = "^[0-9a-f]{64}$", example = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08")]
+    #[schema(
+        pattern = "^[0-9a-f]{64}$",
+        example = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+    )]
     hash: String,
 }
 
@@ -176,13 +179,17 @@ pub(super) async fn create(
         gateway.handle(call).await
     });
     let receipt = detached.await.map_err(|_| {
-        Problem::outcome_unknown("The gateway failed while it handled the reset: the password may have changed.")
+        Problem::outcome_unknown(
+            "The gateway failed while it handled the reset: the password may have changed.",
+        )
     })??;
     let reset = receipt.reset();
     context.note_reset(reset.id);
     match refusal::of_receipt(&receipt) {
         Some(problem) => Err(problem),
-        None => Ok(HttpResponse::Created().insert_header((LOCATION, location(reset.id))).json(ResetView::from(reset))),
+        None => Ok(HttpResponse::Created()
+            .insert_header((LOCATION, location(reset.id)))
+            .json(ResetView::from(reset))),
     }
 }
 
@@ -227,9 +234,15 @@ pub(super) async fn read(
 }
 
 /// A part of the path, of its type.
-fn segment<T: std::str::FromStr<Err = crate::domain::NameFault>>(request: &HttpRequest, name: &str) -> Result<T, Problem> {
+fn segment<T: std::str::FromStr<Err = crate::domain::NameFault>>(
+    request: &HttpRequest,
+    name: &str,
+) -> Result<T, Problem> {
     request.match_info().query(name).parse().map_err(|fault: crate::domain::NameFault| {
-        Problem::in_places(Kind::InvalidRequest, vec![FieldError::parameter(name, format!("`{name}`: {fault}."))])
+        Problem::in_places(
+            Kind::InvalidRequest,
+            vec![FieldError::parameter(name, format!("`{name}`: {fault}."))],
+        )
     })
 }
 
@@ -237,7 +250,9 @@ fn segment<T: std::str::FromStr<Err = crate::domain::NameFault>>(request: &HttpR
 fn refuse_unsupported(headers: &HeaderMap) -> Result<(), Problem> {
     let unsupported = ["Idempotency-Key", "Prefer"].into_iter().filter(|name| headers.contains_key(*name));
     let errors: Vec<_> = unsupported
-        .map(|name| FieldError::header(name, format!("`{name}` is not supported by this version: leave it out.")))
+        .map(|name| {
+            FieldError::header(name, format!("`{name}` is not supported by this version: leave it out."))
+        })
         .collect();
     if errors.is_empty() { Ok(()) } else { Err(Problem::in_places(Kind::InvalidRequest, errors)) }
 }

@@ -24,7 +24,13 @@ impl Lock {
         name.push(".lock");
         let file = PathBuf::from(name);
         let io = |source| Locked::Io { file: file.clone(), source };
-        let open = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&file).map_err(io)?;
+        let open = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&file)
+            .map_err(io)?;
         match open.try_lock() {
             Ok(()) => Ok(Self(open)),
             Err(TryLockError::WouldBlock) => Err(Locked::Held { trail: trail.to_owned() }),

@@ -52,8 +52,8 @@ impl Reader {
     /// Gives writer, sequence, hash and bytes of every record, chain by chain.
     pub(super) fn chains(&self, mut each: impl FnMut(&str, u64, &str, &str)) -> Result<(), ReadError> {
         let connection = self.connection.lock().expect("nothing panics while it holds the lock");
-        let mut statement =
-            connection.prepare("SELECT writer, sequence, hash, record FROM records ORDER BY writer, sequence")?;
+        let mut statement = connection
+            .prepare("SELECT writer, sequence, hash, record FROM records ORDER BY writer, sequence")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
             let text = |column| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);

@@ -224,8 +224,9 @@ impl Chain {
     pub(super) fn append(&mut self, rest: &str) -> (Position, String) {
         let Self { writer, sequence, previous } = self;
         *sequence += 1;
-        let record =
-            format!(r#"{{"v":{VERSION},"writer":"{writer}","sequence":{sequence},"previous":"{previous}",{rest}"#);
+        let record = format!(
+            r#"{{"v":{VERSION},"writer":"{writer}","sequence":{sequence},"previous":"{previous}",{rest}"#
+        );
         *previous = hash(&record);
         (Position { writer: writer.clone(), sequence: *sequence, hash: previous.clone() }, record)
     }

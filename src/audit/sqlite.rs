@@ -82,7 +82,9 @@ pub(super) fn heads(connection: &Connection) -> Result<Vec<Head>, rusqlite::Erro
         "SELECT writer, sequence, hash FROM records
          WHERE position IN (SELECT max(position) FROM records GROUP BY writer) ORDER BY position",
     )?;
-    let head = |row: &Row<'_>| Ok(Head { writer: row.get(0)?, sequence: row.get::<_, i64>(1)? as u64, hash: row.get(2)? });
+    let head = |row: &Row<'_>| {
+        Ok(Head { writer: row.get(0)?, sequence: row.get::<_, i64>(1)? as u64, hash: row.get(2)? })
+    };
     statement.query_map([], head)?.collect()
 }
 
@@ -181,5 +183,9 @@ fn parsed<T: FromStr>(row: &Row<'_>, column: usize) -> Result<T, rusqlite::Error
 
 /// The store holds what this program does not write.
 fn unreadable(column: usize) -> rusqlite::Error {
-    rusqlite::Error::InvalidColumnType(column, "not as zengate writes it".to_owned(), rusqlite::types::Type::Text)
+    rusqlite::Error::InvalidColumnType(
+        column,
+        "not as zengate writes it".to_owned(),
+        rusqlite::types::Type::Text,
+    )
 }

@@ -43,7 +43,8 @@ impl Reader {
         let mut at: Option<(String, u64, String)> = None;
         self.chains(|writer, sequence, hash, bytes| {
             verified.records += 1;
-            let mut find = |what| verified.findings.push(Finding { writer: writer.to_owned(), sequence, what });
+            let mut find =
+                |what| verified.findings.push(Finding { writer: writer.to_owned(), sequence, what });
             let (expected, previous) = match at.take() {
                 Some((same, last, hash)) if same == writer => (last + 1, hash),
                 _ => {

@@ -47,8 +47,11 @@ pub enum WriteError {
     Commit(String),
 }
 
+/// Who waits for a record's place; nobody for what is only posted.
+type Reply = Option<oneshot::Sender<Result<Position, WriteError>>>;
+
 enum Job {
-    Write { draft: Draft, reply: Option<oneshot::Sender<Result<Position, WriteError>>> },
+    Write { draft: Draft, reply: Reply },
     Stop,
 }
 
@@ -91,9 +94,12 @@ impl Writer {
             metrics: metrics.clone(),
             _lock: lock,
         };
-        let mut first = vec![Draft::new(Kind::Start, Timestamp::now(), &Facts::of_start(heads), Projection::None)];
+        let mut first =
+            vec![Draft::new(Kind::Start, Timestamp::now(), &Facts::of_start(heads), Projection::None)];
         let unknown = Outcome::Unknown { upstream_code: None, upstream_request_id: None };
-        first.extend(left_open.iter().map(|id| close_draft(*id, &unknown, Timestamp::now(), Some("writer gone"))));
+        first.extend(
+            left_open.iter().map(|id| close_draft(*id, &unknown, Timestamp::now(), Some("writer gone"))),
+        );
         if !left_open.is_empty() {
             tracing::warn!(
                 resets = left_open.len(),
@@ -122,7 +128,7 @@ impl Writer {
         }
     }
 
-    fn send(&self, draft: Draft, reply: Option<oneshot::Sender<Result<Position, WriteError>>>) -> Result<(), WriteError> {
+    fn send(&self, draft: Draft, reply: Reply) -> Result<(), WriteError> {
         // Outcomes are as many as intents, so bounding what is asked for bounds them too.
         if self.queued.load(Ordering::Relaxed) >= QUEUE && !draft.must_land() {
             return Err(WriteError::Full);
@@ -193,7 +199,10 @@ impl Thread {
                 let stop = Draft::new(Kind::Stop, Timestamp::now(), &Facts::default(), Projection::None);
                 self.write_group(vec![(stop, None)]);
                 if !self.waiting.is_empty() {
-                    tracing::error!(records = self.waiting.len(), "outcomes are not in the trail: their resets will be recorded as unknown");
+                    tracing::error!(
+                        records = self.waiting.len(),
+                        "outcomes are not in the trail: their resets will be recorded as unknown"
+                    );
                 }
                 return;
             }
@@ -201,7 +210,7 @@ impl Thread {
     }
 
     /// Commits the group with what waits; each gets its answer.
-    fn write_group(&mut self, group: Vec<(Draft, Option<oneshot::Sender<Result<Position, WriteError>>>)>) {
+    fn write_group(&mut self, group: Vec<(Draft, Reply)>) {
         let waited = self.waiting.len();
         let mut drafts = std::mem::take(&mut self.waiting);
         let (new, replies): (Vec<_>, Vec<_>) = group.into_iter().unzip();
@@ -225,7 +234,9 @@ impl Thread {
         for (index, reply) in replies.into_iter().enumerate() {
             let Some(reply) = reply else { continue };
             // Whoever asked may have gone; the record stands all the same.
-            _ = reply.send(result.as_ref().map(|positions| positions[waited + index].clone()).map_err(Clone::clone));
+            _ = reply.send(
+                result.as_ref().map(|positions| positions[waited + index].clone()).map_err(Clone::clone),
+            );
         }
     }
 

@@ -38,9 +38,12 @@ impl Claims {
         match self.0.get(name) {
             None => Ok(None),
             Some(Value::String(one)) => Ok(Some(vec![one])),
-            Some(Value::Array(many)) => {
-                many.iter().map(Value::as_str).collect::<Option<_>>().map(Some).ok_or(Refusal::ClaimShape(name))
-            }
+            Some(Value::Array(many)) => many
+                .iter()
+                .map(Value::as_str)
+                .collect::<Option<_>>()
+                .map(Some)
+                .ok_or(Refusal::ClaimShape(name)),
             Some(_) => Err(Refusal::ClaimShape(name)),
         }
     }

@@ -31,7 +31,11 @@ impl Issuer {
     }
 
     /// The identity that verified claims give at `now`.
-    pub(super) fn identify(&self, claims: &Claims, now: Timestamp) -> Result<(Identity, Assertions), Refusal> {
+    pub(super) fn identify(
+        &self,
+        claims: &Claims,
+        now: Timestamp,
+    ) -> Result<(Identity, Assertions), Refusal> {
         self.check_audience(claims)?;
         let expires = self.check_times(claims, now.as_second())?;
         let mut dropped = Assertions::default();

@@ -108,7 +108,10 @@ fn jsonwebtoken_algorithm(algorithm: SignatureAlgorithm) -> Algorithm {
 }
 
 /// The one algorithm that a key serves, or why it serves none.
-fn usable(value: serde_json::Value, allowed: &[SignatureAlgorithm]) -> Result<(SignatureAlgorithm, DecodingKey), String> {
+fn usable(
+    value: serde_json::Value,
+    allowed: &[SignatureAlgorithm],
+) -> Result<(SignatureAlgorithm, DecodingKey), String> {
     let jwk: Jwk = serde_json::from_value(value).map_err(|e| format!("it is not a JWK: {e}"))?;
     if !matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature)) {
         return Err("its use is not \"sig\"".to_owned());

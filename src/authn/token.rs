@@ -91,7 +91,9 @@ impl<'t> Parts<'t> {
         if payload.contains('.') {
             return Err(three);
         }
-        let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| Refusal::Malformed("a part is not base64url"));
+        let decode = |part: &str| {
+            URL_SAFE_NO_PAD.decode(part).map_err(|_| Refusal::Malformed("a part is not base64url"))
+        };
         let header: Header = serde_json::from_slice(&decode(header)?)
             .map_err(|_| Refusal::Malformed("its header is not JSON with one `alg`"))?;
         if header.crit.is_some() {

@@ -57,7 +57,8 @@ impl LimitTable {
     }
 
     pub(super) fn rows(&self) -> impl Iterator<Item = (Option<&TeamName>, &TeamLimits)> {
-        std::iter::once((None, &self.default)).chain(self.teams.iter().map(|(team, limits)| (Some(team), limits)))
+        std::iter::once((None, &self.default))
+            .chain(self.teams.iter().map(|(team, limits)| (Some(team), limits)))
     }
 
     /// Reads limits.toml, or reports all that is wrong with it.

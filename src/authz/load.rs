@@ -3,8 +3,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use cedar_policy::{
-    ActionConstraint, Effect, EntityId, EntityTypeName, EntityUid, Policy, PolicyId, PolicySet, PrincipalConstraint,
-    Schema, ValidationMode, Validator,
+    ActionConstraint, Effect, EntityId, EntityTypeName, EntityUid, Policy, PolicyId, PolicySet,
+    PrincipalConstraint, Schema, ValidationMode, Validator,
 };
 use miette::Diagnostic;
 use sha2::{Digest, Sha256};
@@ -150,7 +150,8 @@ impl Faults {
         }
         let mut parsed: Vec<Policy> = set.policies().cloned().collect();
         // Cedar names the policies of a text policy0, policy1, … in their order.
-        parsed.sort_by_key(|policy| policy.id().to_string().trim_start_matches("policy").parse::<usize>().ok());
+        parsed
+            .sort_by_key(|policy| policy.id().to_string().trim_start_matches("policy").parse::<usize>().ok());
         let mut policies: Vec<Policy> = Vec::new();
         for (index, policy) in parsed.iter().enumerate() {
             let Some(id) = policy.annotation("id").filter(|id| !id.trim().is_empty()) else {
@@ -175,7 +176,8 @@ impl Faults {
                 return BTreeMap::new();
             }
         };
-        let mut files: Vec<PathBuf> = files.filter(|file| file.extension().is_some_and(|e| e == "cedar")).collect();
+        let mut files: Vec<PathBuf> =
+            files.filter(|file| file.extension().is_some_and(|e| e == "cedar")).collect();
         files.sort();
         let mut teams = BTreeMap::new();
         for file in files {
@@ -207,7 +209,10 @@ impl Faults {
 
     fn forbids_only(&mut self, source: &Source, policy: &Policy) {
         if policy.effect() == Effect::Permit {
-            let message = format!("{} is a permit: global.cedar may only forbid; permits belong to a team", policy.id());
+            let message = format!(
+                "{} is a permit: global.cedar may only forbid; permits belong to a team",
+                policy.id()
+            );
             self.add(&source.file, None, message);
         }
     }
@@ -222,7 +227,10 @@ impl Faults {
             _ => false,
         };
         if !scoped {
-            let message = format!("{}: its scope must be `principal in Team::\"{team}\"`, the file's own team", policy.id());
+            let message = format!(
+                "{}: its scope must be `principal in Team::\"{team}\"`, the file's own team",
+                policy.id()
+            );
             self.add(&source.file, None, message);
         }
     }

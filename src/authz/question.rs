@@ -1,7 +1,8 @@
 use std::net::IpAddr;
 
 use cedar_policy::{
-    Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request, RestrictedExpression as Expression,
+    Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request,
+    RestrictedExpression as Expression,
 };
 
 use crate::authn::{Origin, Principal};
@@ -72,7 +73,8 @@ impl Question {
         );
         Self {
             request: request.expect("a request is checked only against a schema, and none is given"),
-            entities: Entities::from_entities([user, resource], None).expect("two entities of different types"),
+            entities: Entities::from_entities([user, resource], None)
+                .expect("two entities of different types"),
         }
     }
 }

@@ -64,7 +64,11 @@ fn instance(group: Option<&str>, tags: &[(&str, &str)]) -> Attributes {
     attributes
 }
 
-fn decide(policies: &Policies, call: Call, attributes: Option<Attributes>) -> Result<Vec<String>, Box<Denied>> {
+fn decide(
+    policies: &Policies,
+    call: Call,
+    attributes: Option<Attributes>,
+) -> Result<Vec<String>, Box<Denied>> {
     policies.authorize(Seen::for_test(call, attributes)).map(|authorized| authorized.policies().to_vec())
 }
 
@@ -81,7 +85,13 @@ fn the_shipped_policies_decide_as_they_say() {
         ("untagged", "payments", false, instance(None, &[]), None),
         ("frozen", "payments", true, instance(None, &frozen), None),
         ("production without a ticket", "payments", false, instance(None, &production), None),
-        ("production with a ticket", "payments", true, instance(None, &production), Some("payments/reset-own")),
+        (
+            "production with a ticket",
+            "payments",
+            true,
+            instance(None, &production),
+            Some("payments/reset-own"),
+        ),
         ("own group", "web", false, instance(Some("rg-web"), &dev), Some("web/reset-own-outside-production")),
         ("own group, production", "web", true, instance(Some("rg-web"), &prod), None),
         ("own group, untagged", "web", false, instance(Some("rg-web"), &[]), None),
@@ -104,7 +114,8 @@ fn a_refusal_is_explained_only_to_who_may_view_the_instance() {
     assert_eq!(explain(Some(production)), Some(forbidden));
     assert_eq!(explain(Some(instance(None, &[("team", "web")]))), None);
     assert_eq!(explain(None), None, "a missing instance looks like a foreign one");
-    let web = decide(&policies, call("web", false), Some(instance(Some("rg-web"), &[]))).expect_err("refused");
+    let web =
+        decide(&policies, call("web", false), Some(instance(Some("rg-web"), &[]))).expect_err("refused");
     let looked_at = vec!["web/reset-own-outside-production".to_owned()];
     assert_eq!(web.explanation, Some(Explanation::NoPermit(looked_at)));
 }
@@ -149,22 +160,76 @@ fn resets_are_read_by_their_team_unless_forbidden() {
 fn a_folder_that_is_wrong_says_where() {
     let permit = r#"@id("a") permit (principal in Team::"a", action, resource);"#;
     for (row, global, team, limits, expected) in [
-        ("a permit for another team", "", r#"@id("x") permit (principal in Team::"b", action, resource);"#, "", "own team"),
+        (
+            "a permit for another team",
+            "",
+            r#"@id("x") permit (principal in Team::"b", action, resource);"#,
+            "",
+            "own team",
+        ),
         ("a permit for all", "", r#"@id("x") permit (principal, action, resource);"#, "", "own team"),
-        ("a permit for one user", "", r#"@id("x") permit (principal == User::"corp|b", action, resource);"#, "", "own team"),
-        ("a forbid of another team", "", r#"@id("x") forbid (principal in Team::"b", action, resource);"#, "", "own team"),
+        (
+            "a permit for one user",
+            "",
+            r#"@id("x") permit (principal == User::"corp|b", action, resource);"#,
+            "",
+            "own team",
+        ),
+        (
+            "a forbid of another team",
+            "",
+            r#"@id("x") forbid (principal in Team::"b", action, resource);"#,
+            "",
+            "own team",
+        ),
         ("a global permit", permit, permit, "", "may only forbid"),
         ("no @id", "", r#"permit (principal in Team::"a", action, resource);"#, "", "has no @id"),
-        ("an empty @id", "", r#"@id(" ") permit (principal in Team::"a", action, resource);"#, "", "has no @id"),
+        (
+            "an empty @id",
+            "",
+            r#"@id(" ") permit (principal in Team::"a", action, resource);"#,
+            "",
+            "has no @id",
+        ),
         ("one @id twice", "", &format!("{permit}\n{permit}"), "", "share the @id a/a"),
         ("a template", "", r#"@id("x") permit (principal in ?principal, action, resource);"#, "", "template"),
         ("no Cedar", "", "permit (", "", "a.cedar:1: "),
-        ("an unknown attribute", "", "\n@id(\"x\") permit (principal in Team::\"a\", action == Action::\"ViewInstance\", resource)\nwhen { resource.nmae == \"x\" };", "", "a.cedar:3: "),
-        ("a tag without a guard", "", r#"@id("x") permit (principal in Team::"a", action == Action::"ViewInstance", resource) when { resource.getTag("x") == "y" };"#, "", "a.cedar:1: "),
-        ("a condition that never holds", "", r#"@id("x") permit (principal in Team::"a", action, resource) when { false };"#, "", "a.cedar:1: "),
+        (
+            "an unknown attribute",
+            "",
+            "\n@id(\"x\") permit (principal in Team::\"a\", action == Action::\"ViewInstance\", resource)\nwhen { resource.nmae == \"x\" };",
+            "",
+            "a.cedar:3: ",
+        ),
+        (
+            "a tag without a guard",
+            "",
+            r#"@id("x") permit (principal in Team::"a", action == Action::"ViewInstance", resource) when { resource.getTag("x") == "y" };"#,
+            "",
+            "a.cedar:1: ",
+        ),
+        (
+            "a condition that never holds",
+            "",
+            r#"@id("x") permit (principal in Team::"a", action, resource) when { false };"#,
+            "",
+            "a.cedar:1: ",
+        ),
         ("an unknown limit", "", permit, "[default]\nteem = 1", "default.teem: is not a known key"),
-        ("half a quota", "", permit, "[default]\nteam = {requests = 1}", "default.team.period_seconds: is required"),
-        ("too much", "", permit, "[teams.a]\nteam = {requests = 10000001, period_seconds = 60, burst = 1}", "out of bounds"),
+        (
+            "half a quota",
+            "",
+            permit,
+            "[default]\nteam = {requests = 1}",
+            "default.team.period_seconds: is required",
+        ),
+        (
+            "too much",
+            "",
+            permit,
+            "[teams.a]\nteam = {requests = 10000001, period_seconds = 60, burst = 1}",
+            "out of bounds",
+        ),
         ("no such team", "", permit, "[teams.A]\ninstance_cooldown_seconds = 1", "teams.A: a team's name is"),
     ] {
         let faults = load(global, &[("a", team)], limits).expect_err(row).to_string();

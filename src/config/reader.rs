@@ -50,9 +50,10 @@ impl Reader {
     pub fn open(file: &Path, env: &impl Env) -> Result<Self, Fault> {
         let text = std::fs::read_to_string(file)
             .map_err(|e| Fault { key: String::new(), message: format!("cannot be read: {e}") })?;
-        let mut values: toml::Table = text
-            .parse()
-            .map_err(|e: toml::de::Error| Fault { key: String::new(), message: format!("is not TOML: {e}") })?;
+        let mut values: toml::Table = text.parse().map_err(|e: toml::de::Error| Fault {
+            key: String::new(),
+            message: format!("is not TOML: {e}"),
+        })?;
         let mut faults = Vec::new();
         let mut from_env = HashSet::new();
         for (name, value) in env.variables() {
@@ -194,12 +195,16 @@ impl Table<'_> {
     /// A list of texts of one kind; from the environment as TOML or separated by commas.
     pub fn list<T: FromStr<Err: Display>>(&mut self, key: &str, default: Option<&[&str]>) -> Option<Vec<T>> {
         let default = default.map(|items| items.iter().map(|&s| s.to_owned()).collect());
-        let texts: Vec<String> = self.take(key, default, "a list of strings", |value, by_env| match value {
-            Value::Array(items) => items.iter().map(|item| item.as_str().map(str::to_owned)).collect(),
-            Value::String(s) if by_env => Some(s.split(',').map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect()),
-            _ => None,
-        })?;
-        let parsed: Vec<_> = texts.iter().map(|text| text.parse().map_err(|e| format!("{text:?}: {e}"))).collect();
+        let texts: Vec<String> =
+            self.take(key, default, "a list of strings", |value, by_env| match value {
+                Value::Array(items) => items.iter().map(|item| item.as_str().map(str::to_owned)).collect(),
+                Value::String(s) if by_env => {
+                    Some(s.split(',').map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect())
+                }
+                _ => None,
+            })?;
+        let parsed: Vec<_> =
+            texts.iter().map(|text| text.parse().map_err(|e| format!("{text:?}: {e}"))).collect();
         parsed.into_iter().map(|item| item.map_err(|message| self.fault(key, message)).ok()).collect()
     }
 

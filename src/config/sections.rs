@@ -242,17 +242,19 @@ fn upstream(mut table: Table<'_>) -> Option<Upstream> {
         }
     });
     let id = header_text(&mut table, "access_key_id", None);
-    let password = table.file("access_key_password_file").map(|(_, bytes)| Secret::new(bytes)).and_then(|secret| {
-        let empty = secret.expose().is_empty();
-        if empty {
-            table.fault("access_key_password_file", "is an empty file");
-        }
-        (!empty).then_some(secret)
-    });
+    let password =
+        table.file("access_key_password_file").map(|(_, bytes)| Secret::new(bytes)).and_then(|secret| {
+            let empty = secret.expose().is_empty();
+            if empty {
+                table.fault("access_key_password_file", "is an empty file");
+            }
+            (!empty).then_some(secret)
+        });
     let timeout = seconds(&mut table, "timeout_seconds", 10, 1..=120);
     let action = header_text(&mut table, "action", Some("ResetInstancePassword"));
     let version = header_text(&mut table, "version", Some("2025-09-01"));
-    let ca = if table.has("ca_file") { table.file("ca_file").map(|(_, bytes)| Some(bytes)) } else { Some(None) };
+    let ca =
+        if table.has("ca_file") { table.file("ca_file").map(|(_, bytes)| Some(bytes)) } else { Some(None) };
     Some(Upstream {
         url: url?,
         access_key_id: id?,
@@ -268,7 +270,8 @@ fn upstream(mut table: Table<'_>) -> Option<Upstream> {
 fn upstream_url(text: &str) -> Result<Url, &'static str> {
     const SHAPE: &str = "must be https://HOST or https://HOST:PORT";
     let url = Url::parse(text).map_err(|_| SHAPE)?;
-    let bare = url.username().is_empty() && url.password().is_none() && url.path() == "/" && url.query().is_none();
+    let bare =
+        url.username().is_empty() && url.password().is_none() && url.path() == "/" && url.query().is_none();
     if !bare || url.fragment().is_some() {
         return Err(SHAPE);
     }
@@ -296,7 +299,12 @@ fn header_text(table: &mut Table<'_>, key: &str, default: Option<&str>) -> Optio
     good.then_some(text)
 }
 
-fn seconds(table: &mut Table<'_>, key: &str, default: u64, bounds: std::ops::RangeInclusive<u64>) -> Option<Duration> {
+fn seconds(
+    table: &mut Table<'_>,
+    key: &str,
+    default: u64,
+    bounds: std::ops::RangeInclusive<u64>,
+) -> Option<Duration> {
     table.integer(key, Some(default), bounds).map(Duration::from_secs)
 }
 
@@ -347,8 +355,13 @@ fn issuer(mut table: Table<'_>) -> Option<Issuer> {
     };
     let symmetric = matches!(keys, Some(KeySource::Secret(_)));
     let fits = |a: &SignatureAlgorithm| (*a == SignatureAlgorithm::Hs256) == symmetric;
-    if keys.is_some() && algorithms.as_ref().is_some_and(|list: &Vec<_>| list.is_empty() || !list.iter().all(fits)) {
-        table.fault("algorithms", "must be [\"HS256\"] with secret_file; some of RS256, ES256, EdDSA with jwks_file");
+    if keys.is_some()
+        && algorithms.as_ref().is_some_and(|list: &Vec<_>| list.is_empty() || !list.iter().all(fits))
+    {
+        table.fault(
+            "algorithms",
+            "must be [\"HS256\"] with secret_file; some of RS256, ES256, EdDSA with jwks_file",
+        );
     }
     let subject_claim = pointer(&mut table, "subject_claim", "/sub");
     let teams_claims = if table.has("teams_claim") {
@@ -390,7 +403,10 @@ fn secret(table: &mut Table<'_>) -> Option<KeySource> {
     let (path, bytes) = table.file("secret_file")?;
     let secret = Secret::new(bytes);
     if secret.expose().len() < 32 {
-        table.fault("secret_file", format!("{} holds fewer than the 32 bytes that HS256 needs", path.display()));
+        table.fault(
+            "secret_file",
+            format!("{} holds fewer than the 32 bytes that HS256 needs", path.display()),
+        );
         return None;
     }
     Some(KeySource::Secret(secret))

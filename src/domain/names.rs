@@ -84,7 +84,9 @@ name! {
 
 fn shaped(text: &str, longest: usize, head: fn(u8) -> bool, also: &[u8]) -> bool {
     let bytes = text.as_bytes();
-    (1..=longest).contains(&bytes.len()) && head(bytes[0]) && bytes.iter().all(|&b| head(b) || also.contains(&b))
+    (1..=longest).contains(&bytes.len())
+        && head(bytes[0])
+        && bytes.iter().all(|&b| head(b) || also.contains(&b))
 }
 
 impl RequestId {
@@ -112,7 +114,8 @@ impl FromStr for ResetId {
     fn from_str(text: &str) -> Result<Self, NameFault> {
         let fault = NameFault { what: "a reset's id", shape: "a UUID of version 7 in its hyphenated form" };
         let id = Uuid::try_parse(text).map_err(|_| fault)?;
-        let canonical = text.len() == 36 && id.get_version_num() == 7 && !text.bytes().any(|b| b.is_ascii_uppercase());
+        let canonical =
+            text.len() == 36 && id.get_version_num() == 7 && !text.bytes().any(|b| b.is_ascii_uppercase());
         if canonical { Ok(Self(id)) } else { Err(fault) }
     }
 }

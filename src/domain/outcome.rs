@@ -70,7 +70,9 @@ impl Outcome {
     /// Zenlayer's code, when it gave one.
     pub fn upstream_code(&self) -> Option<&str> {
         match self {
-            Self::Rejected { upstream_code, .. } | Self::Unknown { upstream_code, .. } => upstream_code.as_deref(),
+            Self::Rejected { upstream_code, .. } | Self::Unknown { upstream_code, .. } => {
+                upstream_code.as_deref()
+            }
             Self::Accepted { .. } | Self::NotSent => None,
         }
     }

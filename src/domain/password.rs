@@ -110,7 +110,16 @@ mod tests {
             ("Abcd~123`", vec![Outside]),
             ("Abcd~123\u{e9}", vec![Outside]),
             ("Abcd~12 4", vec![Outside]),
-            ("", vec![TooShort, Lacks(Class::Lower), Lacks(Class::Upper), Lacks(Class::Digit), Lacks(Class::Special)]),
+            (
+                "",
+                vec![
+                    TooShort,
+                    Lacks(Class::Lower),
+                    Lacks(Class::Upper),
+                    Lacks(Class::Digit),
+                    Lacks(Class::Special),
+                ],
+            ),
         ] {
             assert_eq!(Password::parse(text.to_owned()).err().unwrap_or_default(), faults, "{text:?}");
         }

@@ -73,8 +73,8 @@ mod tests {
 
     #[test]
     fn every_recorded_request_is_signed_alike() {
-        let vectors: Vec<Vector> =
-            serde_json::from_str(include_str!("../../tests/signature-vectors.json")).expect("the vectors are JSON");
+        let vectors: Vec<Vector> = serde_json::from_str(include_str!("../../tests/signature-vectors.json"))
+            .expect("the vectors are JSON");
         assert_eq!(vectors.len(), 6);
         for v in vectors {
             let signer = Signer::new(&v.access_key_id, v.access_key_password.as_bytes());

@@ -51,7 +51,8 @@ struct KeyValue {
 /// Asks for one instance by id, and trusts no order: the entry is picked by its id.
 pub(super) async fn one(client: &Client, id: &InstanceId) -> Result<Option<Attributes>, Error> {
     let body = serde_json::json!({ "instanceIds": [id.as_str()], "pageSize": 10, "pageNum": 1 });
-    let answer = client.call(Action::DescribeInstances, Zeroizing::new(body.to_string().into_bytes())).await?;
+    let answer =
+        client.call(Action::DescribeInstances, Zeroizing::new(body.to_string().into_bytes())).await?;
     let envelope: Option<Envelope> = serde_json::from_slice(&answer.body).ok();
     let code = envelope.as_ref().and_then(|e| e.code.clone());
     if answer.status != 200 || code.is_some() {
@@ -65,7 +66,8 @@ pub(super) async fn one(client: &Client, id: &InstanceId) -> Result<Option<Attri
 
 fn attributes(id: &InstanceId, entry: Entry) -> Attributes {
     let told = |text: Option<String>| text.filter(|t| !t.is_empty()).unwrap_or_else(|| UNKNOWN.to_owned());
-    let addresses = [entry.public_ip_addresses, entry.private_ip_addresses].into_iter().flatten().flatten().flatten();
+    let addresses =
+        [entry.public_ip_addresses, entry.private_ip_addresses].into_iter().flatten().flatten().flatten();
     let mut tags: Vec<Tag> = Vec::new();
     for pair in entry.tags.and_then(|t| t.tags).unwrap_or_default() {
         let Some(key) = pair.key else { continue };
@@ -83,7 +85,10 @@ fn attributes(id: &InstanceId, entry: Entry) -> Attributes {
             Some(false) => Agent::Absent,
             None => Agent::Unknown,
         },
-        addresses: addresses.filter_map(|text| text.parse().ok()).map(|ip: IpAddr| ip.to_canonical()).collect(),
+        addresses: addresses
+            .filter_map(|text| text.parse().ok())
+            .map(|ip: IpAddr| ip.to_canonical())
+            .collect(),
         zone: entry.zone_id.filter(|z| !z.is_empty()),
         resource_group: entry.resource_group_id.filter(|g| !g.is_empty()),
         tags,

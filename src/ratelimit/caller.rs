@@ -40,7 +40,8 @@ impl CallerLimits {
 
 impl<C: Clock + Clone> CallerLimits<C> {
     pub(super) fn with_clock(revision: &PolicyRevision, clock: C) -> Self {
-        let minute = Quota { requests: NonZeroU32::MIN, period: Duration::from_secs(60), burst: NonZeroU32::MIN };
+        let minute =
+            Quota { requests: NonZeroU32::MIN, period: Duration::from_secs(60), burst: NonZeroU32::MIN };
         let limits = Self { rows: ArcSwap::default(), recorded: governor(&minute, &clock), clock };
         limits.replace(revision);
         limits
@@ -86,7 +87,8 @@ impl<C: Clock + Clone> CallerLimits<C> {
 }
 
 fn governor<C: Clock + Clone>(quota: &Quota, clock: &C) -> Limiter<C> {
-    let governor = GovernorQuota::with_period(interval(quota)).expect("an interval is at least a microsecond");
+    let governor =
+        GovernorQuota::with_period(interval(quota)).expect("an interval is at least a microsecond");
     RateLimiter::dashmap_with_clock(governor.allow_burst(quota.burst), clock.clone()).with_middleware()
 }
 

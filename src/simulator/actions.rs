@@ -37,7 +37,8 @@ pub(super) async fn respond(world: &World, request: &Request) -> Option<Response
         match fault.fault {
             Kind::Delay => tokio::time::sleep(fault.delay()).await,
             Kind::HangAfterRead | Kind::CloseAfterRead | Kind::Answer => {
-                let applied = fault.applied && perform(world, &action, &parameters).is_ok() && action == RESET;
+                let applied =
+                    fault.applied && perform(world, &action, &parameters).is_ok() && action == RESET;
                 if applied {
                     world.journal().applied(seq);
                 }
@@ -77,7 +78,10 @@ const DESCRIBE: &str = "DescribeInstances";
 
 fn check(world: &World, request: &Request, action: &str) -> Result<Map<String, Value>, No> {
     let now = jiff::Timestamp::now().as_second();
-    world.key.verify(request, now).map_err(|refusal| (401, refusal.code(), "The request is not authenticated."))?;
+    world
+        .key
+        .verify(request, now)
+        .map_err(|refusal| (401, refusal.code(), "The request is not authenticated."))?;
     if request.method != "POST" || request.path != PATH {
         return Err((404, "OPERATION_FAILED_RESOURCE_NOT_FOUND", "There is no such product."));
     }
@@ -112,7 +116,8 @@ fn reset(world: &World, parameters: &Map<String, Value>) -> Result<Map<String, V
         return Err((400, "INVALID_PASSWORD_MALFORMED", "The password does not keep the rule."));
     }
     let mut instances = world.instances();
-    let instance = instances.get_mut(id).ok_or((404, "INVALID_INSTANCE_NOT_FOUND", "There is no such instance."))?;
+    let instance =
+        instances.get_mut(id).ok_or((404, "INVALID_INSTANCE_NOT_FOUND", "There is no such instance."))?;
     if !instance.runs() {
         return Err((403, "OPERATION_DENIED_INSTANCE_NOT_RUNNING", "The instance is not running."));
     }
@@ -173,13 +178,15 @@ fn describe(world: &World, parameters: &Map<String, Value>) -> Result<Map<String
     let asks = |value: &Value| value.as_array().is_none_or(|list| !list.is_empty());
     let kept: Vec<_> = instances
         .all()
-        .filter(|instance| filters.iter().filter(|(_, v)| asks(v)).all(|(name, value)| instance.matches(name, value)))
+        .filter(|instance| {
+            filters.iter().filter(|(_, v)| asks(v)).all(|(name, value)| instance.matches(name, value))
+        })
         .collect();
     let skip = usize::try_from((page - 1).saturating_mul(size)).unwrap_or(usize::MAX);
-    let data: Vec<Value> = kept.iter().skip(skip).take(size as usize).map(|instance| instance.described()).collect();
+    let data: Vec<Value> =
+        kept.iter().skip(skip).take(size as usize).map(|instance| instance.described()).collect();
     let mut answer = Map::new();
     answer.insert("totalCount".to_owned(), kept.len().into());
     answer.insert("dataSet".to_owned(), data.into());
     Ok(answer)
 }
-

@@ -58,7 +58,9 @@ impl Fault {
         match self.fault {
             _ if !(0.0..=1.0).contains(&self.share) => Err("`share` must be from 0 to 1"),
             Kind::Delay if self.milliseconds.is_none() => Err("`delay` needs `milliseconds`"),
-            Kind::Answer if !self.status.is_some_and(|s| (200..600).contains(&s)) => Err("`answer` needs a `status` from 200"),
+            Kind::Answer if !self.status.is_some_and(|s| (200..600).contains(&s)) => {
+                Err("`answer` needs a `status` from 200")
+            }
             _ => Ok(()),
         }
     }

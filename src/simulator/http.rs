@@ -119,7 +119,9 @@ impl Connection {
         let mut body = Vec::new();
         loop {
             let (start, size) = loop {
-                match httparse::parse_chunk_size(&self.buffer).map_err(|_| invalid("a chunk's size is none"))? {
+                match httparse::parse_chunk_size(&self.buffer)
+                    .map_err(|_| invalid("a chunk's size is none"))?
+                {
                     httparse::Status::Complete((start, size)) => break (start, size),
                     httparse::Status::Partial => {
                         if self.stream.read_buf(&mut self.buffer).await? == 0 {
@@ -166,7 +168,9 @@ fn framing(request: &Request) -> io::Result<Framing> {
             let length = request.text("content-length").and_then(|value| value.parse().ok());
             length.map(Framing::Length).ok_or_else(|| invalid("the length is none"))
         }
-        (false, true) if request.text("transfer-encoding").is_some_and(|v| v.eq_ignore_ascii_case("chunked")) => {
+        (false, true)
+            if request.text("transfer-encoding").is_some_and(|v| v.eq_ignore_ascii_case("chunked")) =>
+        {
             Ok(Framing::Chunked)
         }
         _ => Err(invalid("the body's length is ambiguous")),

@@ -29,7 +29,8 @@ pub fn parse(json: &str) -> Result<Vec<Instance>, ParseError> {
     let list: Vec<Map<String, Value>> = serde_json::from_str(json)?;
     let mut instances: Vec<Instance> = Vec::with_capacity(list.len());
     for (index, fields) in list.into_iter().enumerate() {
-        let id = fields.get("instanceId").and_then(Value::as_str).ok_or(ParseError::NoId(index + 1))?.to_owned();
+        let id =
+            fields.get("instanceId").and_then(Value::as_str).ok_or(ParseError::NoId(index + 1))?.to_owned();
         if instances.iter().any(|other| other.id == id) {
             return Err(ParseError::Twice(id));
         }
@@ -82,7 +83,9 @@ impl Instance {
 
     fn tags(&self) -> impl Iterator<Item = (&str, &str)> {
         let tags = self.fields.get("tags").and_then(|t| t.get("tags")).and_then(Value::as_array);
-        tags.into_iter().flatten().filter_map(|tag| Some((tag.get("key")?.as_str()?, tag.get("value")?.as_str()?)))
+        tags.into_iter()
+            .flatten()
+            .filter_map(|tag| Some((tag.get("key")?.as_str()?, tag.get("value")?.as_str()?)))
     }
 
     /// Whether a filter of DescribeInstances keeps it. Pages are no filter.
@@ -96,10 +99,13 @@ impl Instance {
             "instanceIds" => wants().any(|id| id.as_str() == Some(&self.id)),
             "zoneId" | "imageId" | "status" | "resourceGroupId" => text(filter),
             "ipv4Address" | "ipv6Address" => address(["publicIpAddresses", "privateIpAddresses"]),
-            "name" => wanted.as_str().is_some_and(|part| self.text("instanceName").is_some_and(|n| n.contains(part))),
+            "name" => wanted
+                .as_str()
+                .is_some_and(|part| self.text("instanceName").is_some_and(|n| n.contains(part))),
             "tagKeys" => wants().all(|key| self.tags().any(|(k, _)| key.as_str() == Some(k))),
             "tags" => wants().all(|tag| {
-                let (key, value) = (tag.get("key").and_then(Value::as_str), tag.get("value").and_then(Value::as_str));
+                let (key, value) =
+                    (tag.get("key").and_then(Value::as_str), tag.get("value").and_then(Value::as_str));
                 self.tags().any(|(k, v)| key == Some(k) && value.is_none_or(|value| value == v))
             }),
             _ => true,
@@ -125,7 +131,13 @@ impl Instances {
 
     /// Lays fields over those of an instance; a new id makes a new instance.
     pub(super) fn merge(&mut self, id: &str, fields: Map<String, Value>) {
-        let new = || Instance { id: id.to_owned(), fields: Map::new(), password: None, resets: 0, busy_until: None };
+        let new = || Instance {
+            id: id.to_owned(),
+            fields: Map::new(),
+            password: None,
+            resets: 0,
+            busy_until: None,
+        };
         let instance = self.0.entry(id.to_owned()).or_insert_with(new);
         instance.fields.extend(fields);
         instance.fields.insert("instanceId".to_owned(), id.into());

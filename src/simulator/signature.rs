@@ -51,7 +51,9 @@ impl AccessKey {
         }
         let canonical = canonical(request, claimed.signed_headers).ok_or(Refusal::Signature)?;
         let mut mac = self.mac.clone();
-        mac.update(format!("ZC2-HMAC-SHA256\n{timestamp}\n{}", hex::encode(Sha256::digest(&canonical))).as_bytes());
+        mac.update(
+            format!("ZC2-HMAC-SHA256\n{timestamp}\n{}", hex::encode(Sha256::digest(&canonical))).as_bytes(),
+        );
         mac.verify_slice(&claimed.signature).map_err(|_| Refusal::Signature)
     }
 }
@@ -117,10 +119,11 @@ mod tests {
     }
 
     fn vectors() -> Vec<(AccessKey, Request, i64)> {
-        let vectors: Vec<Value> =
-            serde_json::from_str(include_str!("../../tests/signature-vectors.json")).expect("the vectors are JSON");
+        let vectors: Vec<Value> = serde_json::from_str(include_str!("../../tests/signature-vectors.json"))
+            .expect("the vectors are JSON");
         let text = |v: &Value, name: &str| v[name].as_str().expect("a text").to_owned();
-        let key = |v: &Value| AccessKey::new(text(v, "access_key_id"), text(v, "access_key_password").as_bytes());
+        let key =
+            |v: &Value| AccessKey::new(text(v, "access_key_id"), text(v, "access_key_password").as_bytes());
         vectors.iter().map(|v| (key(v), request(v), v["timestamp"].as_i64().expect("a number"))).collect()
     }
 
@@ -152,13 +155,17 @@ mod tests {
             ("a byte of the body", Refusal::Signature, |r| r.body[3] ^= 1),
             ("the body's end", Refusal::Signature, |r| r.body.push(b' ')),
             ("the host's port", Refusal::Signature, |r| set(r, "host", "127.0.0.1")),
-            ("the content type", Refusal::Signature, |r| set(r, "content-type", "application/json; charset=utf-8")),
+            ("the content type", Refusal::Signature, |r| {
+                set(r, "content-type", "application/json; charset=utf-8")
+            }),
             ("the method", Refusal::Signature, |r| r.method = "PUT".to_owned()),
             ("a signed header twice", Refusal::Signature, |r| r.headers.push(r.headers[0].clone())),
             ("a signed header gone", Refusal::Signature, |r| r.headers.retain(|(n, _)| n != "content-type")),
             ("no authorization", Refusal::Authorization, |r| r.headers.retain(|(n, _)| n != "authorization")),
             ("two authorizations", Refusal::Authorization, |r| r.headers.push(r.headers[5].clone())),
-            ("another method of signing", Refusal::Authorization, |r| set(r, "x-zc-signature-method", "HMAC")),
+            ("another method of signing", Refusal::Authorization, |r| {
+                set(r, "x-zc-signature-method", "HMAC")
+            }),
         ];
         for (key, good, now) in vectors().into_iter().skip(1) {
             assert_eq!(key.verify(&good, now), Ok(()), "what every mutant starts from");
@@ -171,7 +178,12 @@ mod tests {
                 ("header order", Refusal::Signature, "content-type;host", "host;content-type"),
                 ("header case", Refusal::Signature, "content-type;host", "Content-Type;Host"),
                 ("a header left out", Refusal::Signature, "content-type;host", "host"),
-                ("a header twice in the list", Refusal::Signature, "content-type;host", "content-type;host;host"),
+                (
+                    "a header twice in the list",
+                    Refusal::Signature,
+                    "content-type;host",
+                    "content-type;host;host",
+                ),
                 ("a header listed but not signed", Refusal::Signature, "host,", "host;x-zc-action,"),
                 ("another key's id", Refusal::Authorization, "Credential=", "Credential=x"),
                 ("another algorithm", Refusal::Authorization, "ZC2-", "ZC3-"),
@@ -183,7 +195,11 @@ mod tests {
             }
             let mut other_time = good.clone();
             set(&mut other_time, "x-zc-timestamp", &(now + 1).to_string());
-            assert_eq!(key.verify(&other_time, now), Err(Refusal::Signature), "another time than the signed one");
+            assert_eq!(
+                key.verify(&other_time, now),
+                Err(Refusal::Signature),
+                "another time than the signed one"
+            );
             assert_eq!(key.verify(&good, now + 301), Err(Refusal::Expired), "301 s late");
             assert_eq!(key.verify(&good, now - 301), Err(Refusal::Expired), "301 s early");
         }
@@ -211,10 +227,13 @@ mod tests {
             pair("x-zc-timestamp", "7"),
             pair(
                 "authorization",
-                &format!("ZC2-HMAC-SHA256 Credential=id, SignedHeaders=content-type;host;x-zc-action, Signature={signature}"),
+                &format!(
+                    "ZC2-HMAC-SHA256 Credential=id, SignedHeaders=content-type;host;x-zc-action, Signature={signature}"
+                ),
             ),
         ];
-        let mut request = Request { method: "POST".to_owned(), path: "/".to_owned(), headers, body: b"{}".to_vec() };
+        let mut request =
+            Request { method: "POST".to_owned(), path: "/".to_owned(), headers, body: b"{}".to_vec() };
         assert_eq!(key.verify(&request, 7), Ok(()));
         set(&mut request, "x-zc-action", "ResetInstancePassword");
         assert_eq!(key.verify(&request, 7), Err(Refusal::Signature), "now the action is covered");

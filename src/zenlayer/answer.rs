@@ -26,18 +26,17 @@ pub(super) fn read(answer: &Answer) -> Outcome {
     }
     let envelope: Option<Envelope> = serde_json::from_slice(&answer.body).ok();
     let (code, request_id) = match envelope {
-        Some(Envelope { request_id, code, response }) => {
-            (code.and_then(bounded), request_id.or(response.and_then(|inner| inner.request_id)).and_then(bounded))
-        }
+        Some(Envelope { request_id, code, response }) => (
+            code.and_then(bounded),
+            request_id.or(response.and_then(|inner| inner.request_id)).and_then(bounded),
+        ),
         None => (None, None),
     };
     match (answer.status, code, request_id) {
         (200, None, Some(upstream_request_id)) => Outcome::Accepted { upstream_request_id },
-        (400..=499, Some(code), upstream_request_id) if code != "REQUEST_TIMED_OUT" => Outcome::Rejected {
-            why: meaning(answer, &code),
-            upstream_code: Some(code),
-            upstream_request_id,
-        },
+        (400..=499, Some(code), upstream_request_id) if code != "REQUEST_TIMED_OUT" => {
+            Outcome::Rejected { why: meaning(answer, &code), upstream_code: Some(code), upstream_request_id }
+        }
         (_, upstream_code, upstream_request_id) => Outcome::Unknown { upstream_code, upstream_request_id },
     }
 }
@@ -46,7 +45,9 @@ pub(super) fn read(answer: &Answer) -> Outcome {
 fn meaning(answer: &Answer, code: &str) -> Rejection {
     match code {
         "INVALID_PASSWORD_MALFORMED" => Rejection::Password,
-        "OPERATION_DENIED_INSTANCE_IN_OPERATION" | "OPERATION_DENIED_INSTANCE_NOT_RUNNING" => Rejection::NotReady,
+        "OPERATION_DENIED_INSTANCE_IN_OPERATION" | "OPERATION_DENIED_INSTANCE_NOT_RUNNING" => {
+            Rejection::NotReady
+        }
         "INVALID_INSTANCE_NOT_FOUND" | "OPERATION_FAILED_RESOURCE_NOT_FOUND" => Rejection::NotFound,
         "REQUEST_LIMIT_EXCEEDED" => Rejection::Busy { retry_after: answer.retry_after },
         _ if answer.status == 429 => Rejection::Busy { retry_after: answer.retry_after },
@@ -119,7 +120,11 @@ mod tests {
                 Outcome::Rejected { why, upstream_code, upstream_request_id } => {
                     assert_eq!(why, expected, "{code}");
                     assert_eq!(upstream_code.as_deref(), Some(code));
-                    assert_eq!(upstream_request_id.as_deref(), Some("T1"), "Zenlayer's request id is never lost");
+                    assert_eq!(
+                        upstream_request_id.as_deref(),
+                        Some("T1"),
+                        "Zenlayer's request id is never lost"
+                    );
                 }
                 other => panic!("{code}: {other:?}"),
             }

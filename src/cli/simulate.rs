@@ -1,0 +1,64 @@
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{Failure, say, stopped, write_by_rename};
+use crate::simulator::{Settings, Simulator, parse_instances};
+
+/// Run a simulated Zenlayer
+#[derive(clap::Args)]
+pub(super) struct Simulate {
+    #[arg(long, default_value = "127.0.0.1")]
+    host: IpAddr,
+    /// 0 takes any free one
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+    /// A JSON array of instances in the shape of DescribeInstances
+    #[arg(long, value_name = "FILE")]
+    instances: PathBuf,
+    #[arg(long, value_name = "ID")]
+    access_key_id: String,
+    #[arg(long, value_name = "FILE")]
+    access_key_password_file: PathBuf,
+    /// How long an instance is busy after a reset
+    #[arg(long, default_value_t = 0, value_name = "MS", value_parser = clap::value_parser!(u64).range(0..=3_600_000))]
+    busy_milliseconds: u64,
+    /// Written once it listens: `url`, `host`, `port` and `pid` as JSON
+    #[arg(long, value_name = "PATH")]
+    ready_file: Option<PathBuf>,
+}
+
+pub(super) fn run(arguments: &Simulate) -> Result<(), Failure> {
+    let read = |option: &str, file: &PathBuf| {
+        std::fs::read_to_string(file)
+            .map_err(|e| Failure::Finding(format!("{option} {}: {e}", file.display())))
+    };
+    let instances = parse_instances(&read("--instances", &arguments.instances)?)
+        .map_err(|e| Failure::Finding(format!("--instances {} {e}", arguments.instances.display())))?;
+    let password = read("--access-key-password-file", &arguments.access_key_password_file)?;
+    let listen = SocketAddr::new(arguments.host, arguments.port);
+    let simulator = Simulator::start(Settings {
+        listen,
+        instances,
+        access_key_id: arguments.access_key_id.clone(),
+        access_key_password: password.trim_end_matches(['\r', '\n']).to_owned(),
+        busy: Duration::from_millis(arguments.busy_milliseconds),
+    });
+    let simulator = simulator.map_err(|e| Failure::Finding(format!("cannot listen on {listen}: {e}")))?;
+    let address = simulator.address();
+    actix_web::rt::System::new().block_on(async {
+        if let Some(file) = &arguments.ready_file {
+            let ready = json!({
+                "url": format!("http://{address}"),
+                "host": address.ip(),
+                "port": address.port(),
+                "pid": std::process::id(),
+            });
+            write_by_rename(file, &ready.to_string())?;
+        }
+        say(format!("a simulated Zenlayer listens on http://{address}"))?;
+        stopped().await
+    })
+}
