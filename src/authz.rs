@@ -170,8 +170,9 @@ impl Policies {
 
     /// Replaces the revision as a whole; requests in flight finish on theirs.
     pub fn replace(&self, revision: PolicyRevision) {
-        self.metrics.revision(revision.id());
+        let id = revision.id().clone();
         self.current.store(Arc::new(revision));
+        self.metrics.revision(&id);
     }
 
     /// Decides one reset on the revision in force.

@@ -1,145 +1,112 @@
-//! A faithful Zenlayer, for the demo and the tests (cargo feature `simulator`).
+//! A faithful Zenlayer: verifies signatures, holds instances, takes resets, can be told to fail.
 //!
-//! It imports nothing of the gateway: signatures are verified from the raw bytes by code of its own, so that
-//! signer and verifier can only agree by both being right. The server is its own too, on a bare TCP socket,
-//! since a faithful failure (no answer, half an answer) is not something an HTTP framework will produce.
+//! Written from the vendor's documentation and sharing no code with the gateway, so that the two check each
+//! other. Plain HTTP/1.1 over a bare socket, because faults need control of every byte. Beside the API it
+//! answers unsigned control calls under `/_simulator/`: see [`control`].
 
-mod actions;
+mod calls;
+mod cloud;
 mod control;
+mod describe;
+mod envelope;
 mod faults;
 mod http;
 mod instances;
+mod message;
+mod parameters;
+mod refusal;
+mod reset;
+mod response;
+mod server;
 mod signature;
+#[cfg(test)]
+mod tests;
 
-use std::io;
+use std::cell::RefCell;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::rc::Rc;
+use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
+use std::{io, thread};
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Builder;
 use tokio::sync::oneshot;
+use tokio::task::LocalSet;
+use zeroize::Zeroizing;
 
-pub use instances::{Instance, ParseError, parse as parse_instances};
+pub use instances::{BadInstances, Instance, parse_instances};
 
-use control::Journal;
-use faults::Faults;
-use http::{Connection, Request, Response};
-use instances::Instances;
-use signature::AccessKey;
+use cloud::Cloud;
 
-/// What a simulator is started with.
+/// What a simulator starts with. Holds the account's key, so it has no `Debug`.
 pub struct Settings {
+    /// Port 0 takes a free one.
     pub listen: SocketAddr,
     pub instances: Vec<Instance>,
     pub access_key_id: String,
-    pub access_key_password: String,
-    /// How long an instance is busy after a reset.
+    pub access_key_password: Zeroizing<String>,
+    /// How long an instance answers busy after a reset.
     pub busy: Duration,
 }
 
-/// A running simulator, on a thread of its own. Dropped, it stops.
+/// A running simulator on a thread of its own. Dropping it stops it.
 pub struct Simulator {
-    address: SocketAddr,
-    stop: Option<oneshot::Sender<()>>,
+    addr: SocketAddr,
+    /// Dropped to stop.
+    running: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// Everything that a simulated Zenlayer knows.
-struct World {
-    key: AccessKey,
-    instances: Mutex<Instances>,
-    faults: Mutex<Faults>,
-    journal: Mutex<Journal>,
-    busy: Duration,
-}
-
 impl Simulator {
-    /// Binds and serves.
+    /// Listens before it returns. Fails if the address cannot be had.
     pub fn start(settings: Settings) -> io::Result<Self> {
-        let listener = std::net::TcpListener::bind(settings.listen)?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
-        let world = Arc::new(World {
-            key: AccessKey::new(settings.access_key_id, settings.access_key_password.as_bytes()),
-            instances: Mutex::new(Instances::new(settings.instances)),
-            faults: Mutex::default(),
-            journal: Mutex::default(),
-            busy: settings.busy,
-        });
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let (stop, stopped) = oneshot::channel();
-        let thread = std::thread::Builder::new().name("simulator".to_owned()).spawn(move || {
-            runtime.block_on(async {
-                tokio::select! {
-                    () = accept(listener, world) => {}
-                    _ = stopped => {}
-                }
-            });
+        let (running, stopped) = oneshot::channel();
+        let (started, listening) = mpsc::channel();
+        // The runtime lives and dies on the thread: a caller's own runtime would not let one be dropped.
+        let thread = thread::Builder::new().name("simulator".into()).spawn(move || {
+            if let Err(error) = run(settings, &started, stopped) {
+                // Whoever waits for it is told; past that point there are no errors.
+                let _ = started.send(Err(error));
+            }
         })?;
-        Ok(Self { address, stop: Some(stop), thread: Some(thread) })
+        let addr = listening.recv().map_err(|_| io::Error::other("the simulator's thread ended"))??;
+        Ok(Self { addr, running: Some(running), thread: Some(thread) })
     }
 
     /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
     }
+
+    /// Closes every connection and waits for the thread.
+    pub fn stop(self) {}
 }
 
 impl Drop for Simulator {
     fn drop(&mut self) {
-        drop(self.stop.take());
+        self.running.take();
         if let Some(thread) = self.thread.take() {
-            // A thread that panicked has nothing left to stop.
-            _ = thread.join();
+            // A panic in there has been printed already.
+            let _ = thread.join();
         }
     }
 }
 
-async fn accept(listener: std::net::TcpListener, world: Arc<World>) {
-    let Ok(listener) = TcpListener::from_std(listener) else { return };
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => _ = tokio::spawn(serve(stream, world.clone())),
-            // Out of file descriptors, say: others may close theirs.
-            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+fn run(
+    settings: Settings,
+    started: &mpsc::Sender<io::Result<SocketAddr>>,
+    stopped: oneshot::Receiver<()>,
+) -> io::Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build()?;
+    LocalSet::new().block_on(&runtime, async {
+        let listener = server::listen(settings.listen)?;
+        // A caller that does not wait dropped the sender of `stopped` too.
+        let _ = started.send(listener.local_addr());
+        tokio::select! {
+            () = server::accept(listener, Rc::new(RefCell::new(Cloud::new(settings)))) => {}
+            _ = stopped => {}
         }
-    }
+        Ok(())
+    })
 }
-
-async fn serve(stream: TcpStream, world: Arc<World>) {
-    // Whatever the caller does to its connection ends this connection alone.
-    _ = stream.set_nodelay(true);
-    let mut connection = Connection::new(stream);
-    while let Ok(Some(request)) = connection.read().await {
-        let Some(response) = respond(&world, &request).await else { return };
-        if connection.write(&response).await.is_err() {
-            return;
-        }
-    }
-}
-
-/// None: the connection ends without an answer.
-async fn respond(world: &World, request: &Request) -> Option<Response> {
-    match request.path.split('?').next().unwrap_or_default() {
-        path if path.starts_with("/_simulator/") => Some(control::respond(world, request, path)),
-        _ => actions::respond(world, request).await,
-    }
-}
-
-impl World {
-    fn instances(&self) -> MutexGuard<'_, Instances> {
-        self.instances.lock().expect("nothing panics while it holds the lock")
-    }
-
-    fn faults(&self) -> MutexGuard<'_, Faults> {
-        self.faults.lock().expect("nothing panics while it holds the lock")
-    }
-
-    fn journal(&self) -> MutexGuard<'_, Journal> {
-        self.journal.lock().expect("nothing panics while it holds the lock")
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -224,10 +224,7 @@ mod tests {
 
     fn faults(body: &str) -> (u16, Vec<(String, String)>) {
         let problem = parse(body.as_bytes(), "ins-a".parse().expect("an id")).expect_err(body);
-        let place = |error: &FieldError| match &error.place {
-            super::super::problem::Place::Pointer(pointer) => pointer.clone(),
-            other => panic!("{other:?}"),
-        };
+        let place = |error: &FieldError| error.pointer.clone().expect("a place in the body");
         let errors = problem.errors.iter().map(|error| (place(error), error.detail.clone())).collect();
         (problem.kind.status().as_u16(), errors)
     }

@@ -106,26 +106,23 @@ pub struct Problem {
     pub header: Option<(header::HeaderName, HeaderValue)>,
 }
 
-/// What is wrong in one place of a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+/// What is wrong in one place of a request; exactly one of the three names the place.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct FieldError {
-    #[serde(flatten)]
-    pub place: Place,
+    /// In the body: a JSON pointer (RFC 6901) behind `#`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "#/password")]
+    pub pointer: Option<String>,
+    /// A parameter of the path or the query.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "team")]
+    pub parameter: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "Content-Type")]
+    pub header: Option<String>,
     /// What is wrong with it, and what would be right.
     #[schema(example = "A password has at least one digit.")]
     pub detail: String,
-}
-
-/// Where in a request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum Place {
-    /// In the body: a JSON pointer (RFC 6901) behind `#`.
-    #[schema(example = "#/password")]
-    Pointer(String),
-    /// A parameter of the path or the query.
-    Parameter(String),
-    Header(String),
 }
 
 /// A policy that took part in a refusal.
@@ -218,6 +215,7 @@ impl Problem {
         let retry_after = self.retry_after.map(whole_seconds);
         let mut response = HttpResponseBuilder::new(self.kind.status());
         response.insert_header((header::CONTENT_TYPE, "application/problem+json"));
+        response.insert_header(("x-request-id", request_id.as_str()));
         if let Some(seconds) = retry_after {
             response.insert_header((header::RETRY_AFTER, seconds));
         }
@@ -252,17 +250,17 @@ impl FieldError {
             // RFC 6901: `~` and `/` are escaped; what a URI fragment does not take is left to the reader.
             name => format!("#/{}", name.replace('~', "~0").replace('/', "~1")),
         };
-        Self { place: Place::Pointer(pointer), detail: detail.into() }
+        Self { pointer: Some(pointer), detail: detail.into(), ..Self::default() }
     }
 
     /// A parameter of the path or the query.
     pub fn parameter(name: &str, detail: impl Into<String>) -> Self {
-        Self { place: Place::Parameter(name.to_owned()), detail: detail.into() }
+        Self { parameter: Some(name.to_owned()), detail: detail.into(), ..Self::default() }
     }
 
     /// A header.
     pub fn header(name: &str, detail: impl Into<String>) -> Self {
-        Self { place: Place::Header(name.to_owned()), detail: detail.into() }
+        Self { header: Some(name.to_owned()), detail: detail.into(), ..Self::default() }
     }
 }
 

@@ -45,9 +45,6 @@ pub(super) struct ResetView {
     instance_id: String,
     #[schema(example = "payments")]
     team: String,
-    /// `accepted`: Zenlayer took it, which is not yet proof that it is done. `unknown`: no trustworthy answer
-    /// came, the password may have changed.
-    #[schema(inline, example = "accepted")]
     status: StatusName,
     /// The `X-Request-Id` of the call that made it.
     #[schema(example = "019ab3f0c4d27f5e8d1c2b3a49586774")]
@@ -76,8 +73,11 @@ pub(super) struct ResetView {
     receipt: ReceiptView,
 }
 
-/// How far a reset has come.
+/// How far a reset has come. `accepted`: Zenlayer took it, which is not yet proof that it is done. `rejected`:
+/// Zenlayer said no. `unknown`: no trustworthy answer came, the password may have changed. `not_sent`: it surely
+/// never reached Zenlayer.
 #[derive(Serialize, ToSchema)]
+#[schema(as = Status, example = "accepted")]
 #[serde(rename_all = "snake_case")]
 enum StatusName {
     Sent,

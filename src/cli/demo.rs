@@ -69,12 +69,12 @@ pub(super) fn run(arguments: &Demo) -> Result<(), Failure> {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         instances: parse_instances(&instances().to_string()).map_err(Failure::finding)?,
         access_key_id: ACCESS_KEY_ID.to_owned(),
-        access_key_password: access_key_password.clone(),
+        access_key_password: access_key_password.clone().into(),
         busy: Duration::ZERO,
     });
     let simulator = simulator.map_err(Failure::finding)?;
     let config = folder.path().join("zengate.toml");
-    let upstream = format!("http://{}", simulator.address());
+    let upstream = format!("http://{}", simulator.addr());
     fs::write(&config, settings(&upstream, free(8080), free(9464))).map_err(io)?;
     let log = folder.path().join("gateway.log");
     let loaded = load(&config)?;

@@ -43,11 +43,11 @@ pub(super) fn run(arguments: &Simulate) -> Result<(), Failure> {
         listen,
         instances,
         access_key_id: arguments.access_key_id.clone(),
-        access_key_password: password.trim_end_matches(['\r', '\n']).to_owned(),
+        access_key_password: password.trim_end_matches(['\r', '\n']).to_owned().into(),
         busy: Duration::from_millis(arguments.busy_milliseconds),
     });
     let simulator = simulator.map_err(|e| Failure::Finding(format!("cannot listen on {listen}: {e}")))?;
-    let address = simulator.address();
+    let address = simulator.addr();
     actix_web::rt::System::new().block_on(async {
         if let Some(file) = &arguments.ready_file {
             let ready = json!({

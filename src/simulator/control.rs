@@ -1,122 +1,66 @@
-use std::collections::VecDeque;
+//! Unsigned calls by which tests look inside and change what there is.
+//!
+//! - `GET` or `DELETE /_simulator/calls`: what was called, as received.
+//! - `GET /_simulator/instances`: the vendor's fields, the last password, the number of resets.
+//! - `POST /_simulator/instances/{id}`: sets these fields and leaves the others.
+//! - `GET`, `POST` (replaces the list) or `DELETE /_simulator/faults`.
 
 use serde_json::{Map, Value, json};
 
-use super::World;
-use super::http::{Request, Response};
+use super::cloud::Cloud;
+use super::faults::Faults;
+use super::message::Request;
+use super::response::Response;
 
-/// Calls that are remembered.
-const MEMORY: usize = 100_000;
+pub const PREFIX: &str = "/_simulator/";
 
-/// Every call of the API, refused ones too, from the moment it was read.
-#[derive(Default)]
-pub(super) struct Journal {
-    calls: VecDeque<Call>,
-    next: u64,
-}
-
-struct Call {
-    seq: u64,
-    time: jiff::Timestamp,
-    action: String,
-    headers: Map<String, Value>,
-    body: String,
-    verdict: Option<&'static str>,
-    applied: bool,
-}
-
-impl Journal {
-    pub(super) fn record(&mut self, action: &str, request: &Request) -> u64 {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        self.next += 1;
-        if self.calls.len() == MEMORY {
-            self.calls.pop_front();
-        }
-        self.calls.push_back(Call {
-            seq: self.next,
-            time: jiff::Timestamp::now(),
-            action: action.to_owned(),
-            headers: request.headers.iter().map(|(name, value)| (name.clone(), text(value).into())).collect(),
-            body: text(&request.body),
-            verdict: None,
-            applied: false,
-        });
-        self.next
-    }
-
-    pub(super) fn verdict(&mut self, seq: u64, code: &'static str) {
-        self.change(seq, |call| call.verdict = Some(code));
-    }
-
-    pub(super) fn applied(&mut self, seq: u64) {
-        self.change(seq, |call| call.applied = true);
-    }
-
-    fn change(&mut self, seq: u64, change: impl FnOnce(&mut Call)) {
-        let first = self.calls.front().map_or(0, |call| call.seq);
-        let index = seq.checked_sub(first).and_then(|index| usize::try_from(index).ok());
-        if let Some(call) = index.and_then(|index| self.calls.get_mut(index)) {
-            change(call);
-        }
-    }
-
-    fn list(&self) -> Vec<Value> {
-        let show = |call: &Call| {
-            json!({
-                "seq": call.seq,
-                "time": format!("{:.3}", call.time),
-                "action": call.action,
-                "headers": call.headers,
-                "body": call.body,
-                "verdict": call.verdict,
-                "applied": call.applied,
-            })
-        };
-        self.calls.iter().map(show).collect()
-    }
-}
-
-/// The calls of the simulator itself, which no Zenlayer has; they need no signature.
-pub(super) fn respond(world: &World, request: &Request, path: &str) -> Response {
-    let answer = match (request.method.as_str(), path.trim_start_matches("/_simulator/")) {
-        ("GET", "calls") => Ok(json!({ "calls": world.journal().list() })),
+/// `path` is what follows [`PREFIX`].
+pub fn answer(cloud: &mut Cloud, request: &Request<'_>, path: &str) -> Response {
+    match (request.method, path) {
+        ("GET", "calls") => Response::json(200, &cloud.calls.list()),
         ("DELETE", "calls") => {
-            world.journal().calls.clear();
-            Ok(json!({}))
+            cloud.calls.clear();
+            done()
         }
-        ("GET", "instances") => {
-            let instances: Vec<Value> = world.instances().all().map(super::Instance::whole).collect();
-            Ok(json!({ "instances": instances }))
-        }
-        ("POST", path) if path.starts_with("instances/") => {
-            let id = path.trim_start_matches("instances/");
-            match serde_json::from_slice(&request.body) {
-                Ok(fields) => {
-                    world.instances().merge(id, fields);
-                    Ok(json!({}))
-                }
-                Err(e) => Err((400, format!("the body is not a JSON object: {e}"))),
+        ("GET", "instances") => Response::json(200, &json!({ "instances": cloud.instances.all() })),
+        ("GET", "faults") => Response::json(200, &cloud.faults),
+        ("POST", "faults") => match Faults::read(request.body) {
+            Ok(faults) => {
+                cloud.faults = faults;
+                done()
             }
-        }
-        ("DELETE", path) if path.starts_with("instances/") => {
-            match world.instances().remove(path.trim_start_matches("instances/")) {
-                true => Ok(json!({})),
-                false => Err((404, "there is no such instance".to_owned())),
-            }
-        }
-        ("GET", "faults") => Ok(json!(world.faults().list())),
-        ("POST", "faults") => match world.faults().replace(&request.body) {
-            Ok(()) => Ok(json!({})),
-            Err(message) => Err((400, message)),
+            Err(error) => failed(400, &error),
         },
         ("DELETE", "faults") => {
-            world.faults().clear();
-            Ok(json!({}))
+            cloud.faults = Faults::default();
+            done()
         }
-        _ => Err((404, "there is no such control call".to_owned())),
-    };
-    match answer {
-        Ok(body) => Response::json(200, &body),
-        Err((status, message)) => Response::json(status, &json!({ "message": message })),
+        ("POST", _) => match path.strip_prefix("instances/") {
+            Some(id) => merge(cloud, id, request.body),
+            None => failed(404, "no such control call"),
+        },
+        _ => failed(404, "no such control call"),
     }
+}
+
+fn merge(cloud: &mut Cloud, id: &str, body: &[u8]) -> Response {
+    let Some(instance) = cloud.instances.get_mut(id) else { return failed(404, "no such instance") };
+    match serde_json::from_slice::<Map<String, Value>>(body) {
+        Ok(fields) if fields.get("instanceId").is_some_and(|other| other != id) => {
+            failed(400, "the `instanceId` of an instance does not change")
+        }
+        Ok(fields) => {
+            instance.merge(fields);
+            done()
+        }
+        Err(error) => failed(400, &error.to_string()),
+    }
+}
+
+fn done() -> Response {
+    Response::json(200, &json!({}))
+}
+
+fn failed(status: u16, message: &str) -> Response {
+    Response::json(status, &json!({ "message": message }))
 }

@@ -1,103 +1,212 @@
+//! Failures on order. A new one is a variant of [`Fault`] and an arm in [`Fault::plan`].
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
-/// A fault and the calls that meet it.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+use super::parameters::Parameters;
+use super::response::Response;
+
+/// What can go wrong.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(tag = "fault", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Fault {
+    /// The call is worked on at once, the answer comes late.
+    Delay { milliseconds: u64 },
+    /// Reads the call and says nothing until the client hangs up.
+    HangAfterRead {
+        #[serde(default)]
+        applied: bool,
+    },
+    /// Reads the call and closes the connection.
+    CloseAfterRead {
+        #[serde(default)]
+        applied: bool,
+    },
+    /// Says this instead of what it would say.
+    Answer {
+        status: u16,
+        #[serde(default)]
+        headers: BTreeMap<String, String>,
+        #[serde(default)]
+        body: String,
+        #[serde(default)]
+        applied: bool,
+    },
+}
+
+/// What happens on the wire.
+pub struct Plan {
+    pub delay: Duration,
+    pub then: Then,
+}
+
+pub enum Then {
+    Answer(Response),
+    Hang,
+    Close,
+}
+
+impl Fault {
+    /// Whether the call has its effect all the same.
+    pub fn applies(&self) -> bool {
+        match self {
+            Self::Delay { .. } => true,
+            Self::HangAfterRead { applied }
+            | Self::CloseAfterRead { applied }
+            | Self::Answer { applied, .. } => *applied,
+        }
+    }
+
+    /// `answer` is what would be said without the fault.
+    pub fn plan(&self, answer: Response) -> Plan {
+        match self {
+            Self::Delay { milliseconds } => {
+                Plan { delay: Duration::from_millis(*milliseconds), then: Then::Answer(answer) }
+            }
+            Self::HangAfterRead { .. } => Plan::now(Then::Hang),
+            Self::CloseAfterRead { .. } => Plan::now(Then::Close),
+            Self::Answer { status, headers, body, .. } => {
+                let headers = headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+                Plan::now(Then::Answer(Response::bare(*status, headers, body)))
+            }
+        }
+    }
+}
+
+impl Plan {
+    pub fn now(then: Then) -> Self {
+        Self { delay: Duration::ZERO, then }
+    }
+}
+
+/// Which calls a fault strikes.
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Fault {
+struct Scope {
     #[serde(skip_serializing_if = "Option::is_none")]
     action: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     instance_id: Option<String>,
-    /// Of the calls that fit, from 0 to 1, evenly: of a share of 0.25 every fourth.
     #[serde(default = "all")]
     share: f64,
-    pub(super) fault: Kind,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    milliseconds: Option<u64>,
-    /// Whether a reset takes effect before the fault.
-    #[serde(default)]
-    pub(super) applied: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) status: Option<u16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) body: Option<String>,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub(super) headers: BTreeMap<String, String>,
-    #[serde(skip)]
-    met: f64,
 }
 
-/// What goes wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(super) enum Kind {
-    /// The answer comes `milliseconds` late.
-    Delay,
-    /// The call is read and never answered.
-    HangAfterRead,
-    /// The call is read and the connection closed.
-    CloseAfterRead,
-    /// `status`, `headers` and `body` are answered instead.
-    Answer,
-}
+const SCOPE: [&str; 3] = ["action", "instanceId", "share"];
 
 fn all() -> f64 {
     1.0
 }
 
-impl Fault {
-    pub(super) fn delay(&self) -> Duration {
-        Duration::from_millis(self.milliseconds.unwrap_or_default())
+#[derive(Debug, Serialize)]
+struct Rule {
+    #[serde(flatten)]
+    scope: Scope,
+    #[serde(flatten)]
+    fault: Fault,
+    #[serde(skip)]
+    met: u64,
+}
+
+impl Rule {
+    fn read(members: Map<String, Value>) -> Result<Self, String> {
+        // Taken apart by hand: serde cannot both flatten and refuse unknown members.
+        let (scope, fault): (Map<_, _>, Map<_, _>) =
+            members.into_iter().partition(|(name, _)| SCOPE.contains(&name.as_str()));
+        let scope = Scope::deserialize(Value::Object(scope)).map_err(|error| error.to_string())?;
+        if !(0.0..=1.0).contains(&scope.share) {
+            return Err(format!("share {} is not between 0 and 1", scope.share));
+        }
+        let fault = Fault::deserialize(Value::Object(fault)).map_err(|error| error.to_string())?;
+        Ok(Self { scope, fault, met: 0 })
     }
 
-    /// What is missing or out of bounds.
-    fn check(&self) -> Result<(), &'static str> {
-        match self.fault {
-            _ if !(0.0..=1.0).contains(&self.share) => Err("`share` must be from 0 to 1"),
-            Kind::Delay if self.milliseconds.is_none() => Err("`delay` needs `milliseconds`"),
-            Kind::Answer if !self.status.is_some_and(|s| (200..600).contains(&s)) => {
-                Err("`answer` needs a `status` from 200")
-            }
-            _ => Ok(()),
+    /// Spreads its share evenly over the calls it is about, and the same way every time.
+    fn strikes(&mut self, action: &str, parameters: Option<&Parameters>) -> bool {
+        let about_action = self.scope.action.as_ref().is_none_or(|wanted| wanted == action);
+        let named = |id: &String| parameters.is_some_and(|parameters| parameters.names_instance(id));
+        if !about_action || !self.scope.instance_id.as_ref().is_none_or(named) {
+            return false;
         }
+        // Multiples of the golden ratio fall evenly between 0 and 1 and never repeat in step with the calls.
+        let place = (self.met as f64 * 0.618_033_988_749_895).fract();
+        self.met += 1;
+        place < self.scope.share
     }
 }
 
-/// The faults in force; the first that fits a call is met.
-#[derive(Default)]
-pub(super) struct Faults(Vec<Fault>);
+/// The list in force; the first rule that strikes decides.
+#[derive(Default, Serialize)]
+pub struct Faults {
+    faults: Vec<Rule>,
+}
 
 impl Faults {
-    /// Replaces the list, or says what is wrong with the new one.
-    pub(super) fn replace(&mut self, json: &[u8]) -> Result<(), String> {
-        let list: Vec<Fault> = serde_json::from_slice(json).map_err(|e| e.to_string())?;
-        list.iter().try_for_each(Fault::check)?;
-        self.0 = list;
-        Ok(())
+    /// Reads a JSON array of rules. Says which one is wrong, counted from 1, and how.
+    pub fn read(json: &[u8]) -> Result<Self, String> {
+        let rules: Vec<Map<String, Value>> =
+            serde_json::from_slice(json).map_err(|error| error.to_string())?;
+        let rules = (1..)
+            .zip(rules)
+            .map(|(number, rule)| Rule::read(rule).map_err(|error| format!("fault {number}: {error}")));
+        Ok(Self { faults: rules.collect::<Result<_, _>>()? })
     }
 
-    pub(super) fn clear(&mut self) {
-        self.0.clear();
+    pub fn strike(&mut self, action: &str, parameters: Option<&Parameters>) -> Option<Fault> {
+        let struck =
+            self.faults.iter_mut().find_map(|rule| rule.strikes(action, parameters).then_some(&rule.fault));
+        struck.cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_share_strikes_its_part_of_the_calls() {
+        for (share, expected) in [(0.0, 0), (0.1, 100), (0.5, 500), (1.0, 1000)] {
+            let json = format!(r#"[{{"share": {share}, "fault": "close-after-read"}}]"#);
+            let mut faults = Faults::read(json.as_bytes()).expect("good rules");
+            let struck = (0..1000).filter(|_| faults.strike("DescribeInstances", None).is_some()).count();
+            assert!(struck.abs_diff(expected) <= 2, "share {share} struck {struck} of 1000");
+        }
     }
 
-    pub(super) fn list(&self) -> &[Fault] {
-        &self.0
+    #[test]
+    fn a_rule_strikes_only_its_action_and_its_instance() {
+        let json = br#"[{"action": "ResetInstancePassword", "instanceId": "ins-a", "fault": "delay", "milliseconds": 5}]"#;
+        let mut faults = Faults::read(json).expect("good rules");
+        for (action, body, struck) in [
+            ("ResetInstancePassword", r#"{"instanceId": "ins-a"}"#, true),
+            ("ResetInstancePassword", r#"{"instanceId": "ins-b"}"#, false),
+            ("ResetInstancePassword", r#"{"instanceIds": ["ins-b", "ins-a"]}"#, true),
+            ("ResetInstancePassword", "{}", false),
+            ("DescribeInstances", r#"{"instanceId": "ins-a"}"#, false),
+        ] {
+            let parameters = Parameters::parse(body.as_bytes()).ok();
+            assert_eq!(faults.strike(action, parameters.as_ref()).is_some(), struck, "{action} {body}");
+        }
     }
 
-    pub(super) fn meet(&mut self, action: &str, instance_id: Option<&str>) -> Option<Fault> {
-        let fits = |fault: &&mut Fault| {
-            fault.action.as_deref().is_none_or(|wanted| wanted == action)
-                && fault.instance_id.as_deref().is_none_or(|wanted| Some(wanted) == instance_id)
-        };
-        self.0.iter_mut().filter(fits).find_map(|fault| {
-            fault.met += fault.share;
-            (fault.met >= 1.0).then(|| {
-                fault.met -= 1.0;
-                fault.clone()
-            })
-        })
+    #[test]
+    fn what_a_rule_does_not_know_is_named() {
+        for (json, part) in [
+            ("{}", "invalid type"),
+            (
+                r#"[{"fault": "delay", "milliseconds": 1}, {"fault": "explode"}]"#,
+                "fault 2: unknown variant `explode`",
+            ),
+            (r#"[{"fault": "delay"}]"#, "missing field `milliseconds`"),
+            (r#"[{"fault": "delay", "milliseconds": 1, "applied": true}]"#, "unknown field `applied`"),
+            (r#"[{"fault": "close-after-read", "instance": "x"}]"#, "unknown field `instance`"),
+            (r#"[{"fault": "close-after-read", "share": 1.5}]"#, "share 1.5 is not between 0 and 1"),
+            (r#"[{"share": 1}]"#, "missing field `fault`"),
+        ] {
+            let error = Faults::read(json.as_bytes()).err().unwrap_or_default();
+            assert!(error.contains(part), "{json}: {error}");
+        }
     }
 }

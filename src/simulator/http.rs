@@ -1,178 +1,220 @@
+//! Reads requests off a connection: HTTP/1.0 and 1.1, keep-alive, counted and chunked bodies, no pipelining.
+
 use std::io;
 
+use bytes::{Buf, Bytes, BytesMut};
+use httparse::Status;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-const LONGEST_HEAD: usize = 64 << 10;
-const LONGEST_BODY: usize = 1 << 20;
+use super::message::{MAX_FIELDS, Message};
 
-/// One HTTP/1.1 connection.
-pub(super) struct Connection {
+const MAX_HEAD: usize = 64 * 1024;
+const MAX_BODY: usize = 1024 * 1024;
+/// Longest line that may announce a chunk or trail the last one.
+const MAX_LINE: usize = 4 * 1024;
+const READ_AT_LEAST: usize = 4 * 1024;
+
+pub struct Connection {
     stream: TcpStream,
-    buffer: Vec<u8>,
+    buffer: BytesMut,
 }
 
-/// A request as its bytes say it; header names in lower case, in order, with duplicates.
-#[derive(Debug, Clone)]
-pub(super) struct Request {
-    pub(super) method: String,
-    pub(super) path: String,
-    pub(super) headers: Vec<(String, Vec<u8>)>,
-    pub(super) body: Vec<u8>,
+/// What was read.
+pub struct Received {
+    pub message: Message,
+    /// Whether the client will send another request here.
+    pub keep_alive: bool,
 }
 
-/// An answer.
-#[derive(Debug, Clone)]
-pub(super) struct Response {
-    pub(super) status: u16,
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) body: Vec<u8>,
+/// Why there is no request.
+#[derive(Debug, thiserror::Error)]
+pub enum Unread {
+    /// The client is done, or hung up in the middle.
+    #[error("the connection ended")]
+    Ended,
+    #[error("the connection broke")]
+    Io(#[from] io::Error),
+    /// Answered with `status`, then closed.
+    #[error("{reason}")]
+    Malformed { status: u16, reason: &'static str },
 }
 
-impl Response {
-    pub(super) fn json(status: u16, body: &serde_json::Value) -> Self {
-        let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
-        Self { status, headers, body: body.to_string().into_bytes() }
-    }
-}
-
-impl Request {
-    /// The only value of a header; None when it is absent or comes twice.
-    pub(super) fn header(&self, name: &str) -> Option<&[u8]> {
-        let mut values = self.headers.iter().filter(|(n, _)| n == name);
-        match (values.next(), values.next()) {
-            (Some((_, value)), None) => Some(value),
-            _ => None,
-        }
-    }
-
-    pub(super) fn text(&self, name: &str) -> Option<&str> {
-        std::str::from_utf8(self.header(name)?).ok()
-    }
-}
-
+#[derive(Clone, Copy)]
 enum Framing {
-    Length(usize),
+    Counted(usize),
     Chunked,
 }
 
-fn invalid(what: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, what)
+struct Head {
+    length: usize,
+    framing: Framing,
+    keep_alive: bool,
+    expects_continue: bool,
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream) -> Self {
-        Self { stream, buffer: Vec::with_capacity(4096) }
+    pub fn new(stream: TcpStream) -> Self {
+        Self { stream, buffer: BytesMut::new() }
     }
 
-    /// The next request; None when the caller has no more.
-    pub(super) async fn read(&mut self) -> io::Result<Option<Request>> {
-        let (mut request, head) = loop {
-            if let Some(parsed) = parse_head(&self.buffer)? {
-                break parsed;
+    pub async fn receive(&mut self) -> Result<Received, Unread> {
+        let head = loop {
+            if let Some(head) = parse_head(&self.buffer)? {
+                break head;
             }
-            if self.buffer.len() > LONGEST_HEAD {
-                return Err(invalid("the head is too long"));
+            if self.buffer.len() >= MAX_HEAD {
+                return Err(malformed(431, "head over 64 KiB"));
             }
-            if self.stream.read_buf(&mut self.buffer).await? == 0 {
-                return Ok(None);
-            }
+            self.fill().await?;
         };
-        self.buffer.drain(..head);
-        if request.text("expect").is_some_and(|value| value.eq_ignore_ascii_case("100-continue")) {
+        let raw = self.buffer.split_to(head.length).freeze();
+        if head.expects_continue && self.buffer.is_empty() {
             self.stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").await?;
         }
-        request.body = match framing(&request)? {
-            Framing::Length(length) => self.take(length).await?,
+        let body = match head.framing {
+            Framing::Counted(length) => self.take(length).await?,
             Framing::Chunked => self.chunks().await?,
         };
-        Ok(Some(request))
+        Ok(Received { message: Message::new(raw, body), keep_alive: head.keep_alive })
     }
 
-    pub(super) async fn write(&mut self, response: &Response) -> io::Result<()> {
-        let reason = match response.status {
-            200 => "OK",
-            _ => "-",
-        };
-        let mut bytes = format!("HTTP/1.1 {} {reason}\r\n", response.status).into_bytes();
-        for (name, value) in &response.headers {
-            bytes.extend_from_slice(format!("{name}: {value}\r\n").as_bytes());
-        }
-        bytes.extend_from_slice(format!("content-length: {}\r\n\r\n", response.body.len()).as_bytes());
-        bytes.extend_from_slice(&response.body);
-        self.stream.write_all(&bytes).await
+    pub async fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.write_all(bytes).await
     }
 
-    async fn take(&mut self, length: usize) -> io::Result<Vec<u8>> {
-        if length > LONGEST_BODY {
-            return Err(invalid("the body is too long"));
+    /// Says nothing until the client goes away.
+    pub async fn wait_for_hang_up(&mut self) {
+        let mut ignored = [0; 512];
+        while matches!(self.stream.read(&mut ignored).await, Ok(read) if read > 0) {}
+    }
+
+    async fn fill(&mut self) -> Result<(), Unread> {
+        self.buffer.reserve(READ_AT_LEAST);
+        match self.stream.read_buf(&mut self.buffer).await? {
+            0 => Err(Unread::Ended),
+            _ => Ok(()),
         }
+    }
+
+    async fn take(&mut self, length: usize) -> Result<Bytes, Unread> {
         while self.buffer.len() < length {
-            if self.stream.read_buf(&mut self.buffer).await? == 0 {
-                return Err(invalid("the body ends early"));
-            }
+            self.fill().await?;
         }
-        Ok(self.buffer.drain(..length).collect())
+        Ok(self.buffer.split_to(length).freeze())
     }
 
-    async fn chunks(&mut self) -> io::Result<Vec<u8>> {
-        let mut body = Vec::new();
+    async fn chunks(&mut self) -> Result<Bytes, Unread> {
+        let mut body = BytesMut::new();
         loop {
-            let (start, size) = loop {
-                match httparse::parse_chunk_size(&self.buffer)
-                    .map_err(|_| invalid("a chunk's size is none"))?
-                {
-                    httparse::Status::Complete((start, size)) => break (start, size),
-                    httparse::Status::Partial => {
-                        if self.stream.read_buf(&mut self.buffer).await? == 0 {
-                            return Err(invalid("the body ends early"));
-                        }
-                    }
-                }
-            };
-            self.buffer.drain(..start);
-            let size = usize::try_from(size).map_err(|_| invalid("a chunk is too long"))?;
-            let mut chunk = self.take(size).await?;
-            if self.take(2).await? != b"\r\n" {
-                return Err(invalid("a chunk does not end where it says"));
-            }
+            let size = self.chunk_size().await?;
             if size == 0 {
-                return Ok(body);
+                break;
             }
-            body.append(&mut chunk);
-            if body.len() > LONGEST_BODY {
-                return Err(invalid("the body is too long"));
+            if body.len() + size > MAX_BODY {
+                return Err(malformed(413, "body over 1 MiB"));
             }
+            body.extend_from_slice(&self.take(size).await?);
+            if self.line().await? != 0 {
+                return Err(malformed(400, "chunk longer than announced"));
+            }
+        }
+        // Trailers end with an empty line; what they say is of no use here.
+        let mut trailing = 0;
+        loop {
+            match self.line().await? {
+                0 => return Ok(body.freeze()),
+                length => trailing += length,
+            }
+            if trailing > MAX_HEAD {
+                return Err(malformed(431, "trailers over 64 KiB"));
+            }
+        }
+    }
+
+    async fn chunk_size(&mut self) -> Result<usize, Unread> {
+        loop {
+            match httparse::parse_chunk_size(&self.buffer) {
+                Ok(Status::Complete((used, size))) => {
+                    self.buffer.advance(used);
+                    let too_large = malformed(413, "body over 1 MiB");
+                    return usize::try_from(size).ok().filter(|size| *size <= MAX_BODY).ok_or(too_large);
+                }
+                Ok(Status::Partial) if self.buffer.len() < MAX_LINE => self.fill().await?,
+                Ok(Status::Partial) | Err(_) => return Err(malformed(400, "no chunk size")),
+            }
+        }
+    }
+
+    /// Drops one line; its length without the line end.
+    async fn line(&mut self) -> Result<usize, Unread> {
+        loop {
+            if let Some(end) = self.buffer.windows(2).position(|pair| pair == b"\r\n") {
+                self.buffer.advance(end + 2);
+                return Ok(end);
+            }
+            if self.buffer.len() > MAX_LINE {
+                return Err(malformed(400, "line without an end"));
+            }
+            self.fill().await?;
         }
     }
 }
 
-fn parse_head(bytes: &[u8]) -> io::Result<Option<(Request, usize)>> {
-    let mut headers = [httparse::EMPTY_HEADER; 96];
-    let mut parsed = httparse::Request::new(&mut headers);
-    let length = match parsed.parse(bytes).map_err(|_| invalid("it is not HTTP/1.1"))? {
-        httparse::Status::Complete(length) => length,
-        httparse::Status::Partial => return Ok(None),
-    };
-    let headers = parsed.headers.iter().map(|h| (h.name.to_ascii_lowercase(), h.value.to_vec())).collect();
-    let text = |part: Option<&str>| part.unwrap_or_default().to_owned();
-    let request = Request { method: text(parsed.method), path: text(parsed.path), headers, body: Vec::new() };
-    Ok(Some((request, length)))
+fn malformed(status: u16, reason: &'static str) -> Unread {
+    Unread::Malformed { status, reason }
 }
 
-fn framing(request: &Request) -> io::Result<Framing> {
-    let has = |name: &str| request.headers.iter().any(|(n, _)| n == name);
-    match (has("content-length"), has("transfer-encoding")) {
-        (false, false) => Ok(Framing::Length(0)),
-        (true, false) => {
-            let length = request.text("content-length").and_then(|value| value.parse().ok());
-            length.map(Framing::Length).ok_or_else(|| invalid("the length is none"))
-        }
-        (false, true)
-            if request.text("transfer-encoding").is_some_and(|v| v.eq_ignore_ascii_case("chunked")) =>
-        {
+/// None while it is not all there.
+fn parse_head(buffer: &[u8]) -> Result<Option<Head>, Unread> {
+    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let mut request = httparse::Request::new(&mut fields);
+    let length = match request.parse(buffer) {
+        Ok(Status::Partial) => return Ok(None),
+        Ok(Status::Complete(length)) if length > MAX_HEAD => return Err(malformed(431, "head over 64 KiB")),
+        Ok(Status::Complete(length)) => length,
+        Err(httparse::Error::TooManyHeaders) => return Err(malformed(431, "more than 128 headers")),
+        Err(_) => return Err(malformed(400, "not an HTTP request")),
+    };
+    let values =
+        |name| request.headers.iter().filter(move |f| f.name.eq_ignore_ascii_case(name)).map(|f| f.value);
+    let says = |name, token| values(name).any(|value| has_token(value, token));
+    let keep_alive = match request.version {
+        Some(1) => !says("connection", "close"),
+        _ => says("connection", "keep-alive"),
+    };
+    Ok(Some(Head {
+        length,
+        framing: framing(values("content-length"), values("transfer-encoding"))?,
+        keep_alive,
+        expects_continue: says("expect", "100-continue"),
+    }))
+}
+
+/// Anything two readers could understand differently is refused (RFC 9112, section 6.3).
+fn framing<'h>(
+    mut lengths: impl Iterator<Item = &'h [u8]>,
+    mut codings: impl Iterator<Item = &'h [u8]>,
+) -> Result<Framing, Unread> {
+    match (lengths.next(), codings.next()) {
+        (None, None) => Ok(Framing::Counted(0)),
+        (Some(length), None) if lengths.next().is_none() => counted(length),
+        (None, Some(coding)) if codings.next().is_none() && coding.eq_ignore_ascii_case(b"chunked") => {
             Ok(Framing::Chunked)
         }
-        _ => Err(invalid("the body's length is ambiguous")),
+        _ => Err(malformed(400, "body framed in no single way")),
     }
+}
+
+fn counted(length: &[u8]) -> Result<Framing, Unread> {
+    let digits = std::str::from_utf8(length).ok().filter(|text| text.bytes().all(|b| b.is_ascii_digit()));
+    match digits.map(str::parse::<usize>) {
+        Some(Ok(length)) if length <= MAX_BODY => Ok(Framing::Counted(length)),
+        Some(Ok(_)) => Err(malformed(413, "body over 1 MiB")),
+        Some(Err(_)) | None => Err(malformed(400, "content-length is no number")),
+    }
+}
+
+fn has_token(value: &[u8], token: &str) -> bool {
+    value.split(|byte| *byte == b',').any(|each| each.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
 }
