@@ -1,0 +1,29 @@
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint fmt spec bench tools
+
+help: ## This list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+demo: ## Build it and see the main job; ARGS='--once' exits after the tour
+	cargo run --quiet --locked -- demo $(ARGS)
+
+test: ## Install what is missing and check everything
+	@bash tests/tools/test.sh
+
+lint: ## Formatting and lints alone
+	cargo fmt --all --check
+	cargo clippy --locked --all-targets -- -D warnings
+
+fmt: ## Format the code
+	cargo fmt --all
+
+spec: ## Refresh openapi/openapi.json from the handlers
+	@mkdir -p openapi
+	cargo run --quiet --locked -- openapi > target/openapi.json
+	mv target/openapi.json openapi/openapi.json
+
+bench: ## Micro-benchmarks of the hot steps
+	cargo bench --locked
+
+tools: ## Install what the tests need
+	bash tests/tools/install.sh
