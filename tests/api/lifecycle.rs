@@ -1,0 +1,99 @@
+//! Resets outlive their connections, and a stop waits for them.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::gateway::{PASSWORD, TestGateway, again, payments, records};
+use crate::http::{read, request};
+
+fn ask(gateway: &TestGateway, instance: &str) -> TcpStream {
+    let bearer = format!("Bearer {}", payments());
+    let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+    let body = json!({ "password": PASSWORD }).to_string();
+    let path = format!("/v1/instances/{instance}/password-resets");
+    let mut stream = TcpStream::connect(gateway.address).expect("connected");
+    stream.write_all(&request("POST", &path, &headers, Some(body.as_bytes()))).expect("written");
+    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+    stream
+}
+
+fn wait_until_sent(gateway: &TestGateway, count: usize) {
+    let until = Instant::now() + Duration::from_secs(10);
+    while gateway.resets_sent() < count {
+        assert!(Instant::now() < until, "the reset reaches Zenlayer");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// An RST in place of a FIN, as a killed client's kernel sends it.
+fn reset_connection(stream: TcpStream) {
+    let socket = rustix_linger(&stream);
+    drop(socket);
+    drop(stream);
+}
+
+fn rustix_linger(stream: &TcpStream) -> std::io::Result<()> {
+    rustix::net::sockopt::set_socket_linger(stream, Some(Duration::ZERO)).map_err(Into::into)
+}
+
+#[test]
+fn a_caller_that_hangs_up_and_then_a_stop_leave_the_outcome_in_the_trail() {
+    for (row, abrupt) in [("FIN", false), ("RST", true)] {
+        let mut gateway = TestGateway::spawn();
+        gateway.fault(json!({ "action": "ResetInstancePassword", "fault": "delay", "milliseconds": 1000 }));
+        let stream = ask(&gateway, "pay-1");
+        wait_until_sent(&gateway, 1);
+        if abrupt {
+            reset_connection(stream)
+        } else {
+            drop(stream)
+        }
+        gateway.finish();
+        let records = records(&gateway.folder.path().join("zengate.db"));
+        let kinds: Vec<_> = records.iter().map(|r| r["kind"].as_str().unwrap_or_default()).collect();
+        assert_eq!(kinds, ["start", "intent", "outcome", "stop"], "{row}");
+        assert_eq!(records[2]["outcome"], "accepted", "{row}");
+    }
+}
+
+#[test]
+fn a_stop_finishes_what_is_in_flight_and_takes_nothing_new() {
+    let mut gateway = TestGateway::spawn();
+    let mut idle = TcpStream::connect(gateway.address).expect("connected");
+    gateway.fault(json!({ "action": "ResetInstancePassword", "fault": "delay", "milliseconds": 1200 }));
+    let mut waiting = ask(&gateway, "pay-1");
+    wait_until_sent(&gateway, 1);
+    gateway.begin_stop();
+    std::thread::sleep(Duration::from_millis(300));
+    assert_eq!(
+        crate::http::call(gateway.operations, "GET", "/readyz", None, None).status,
+        503,
+        "not ready any more"
+    );
+    let bearer = format!("Bearer {}", payments());
+    let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+    let body = json!({ "password": PASSWORD }).to_string();
+    let late = request("POST", "/v1/instances/pay-2/password-resets", &headers, Some(body.as_bytes()));
+    idle.write_all(&late).expect("written");
+    assert_eq!(read(&mut idle).problem(), "unavailable", "a new reset is told to come back");
+    assert_eq!(read(&mut waiting).status, 201, "the one in flight is answered");
+    gateway.finish();
+    assert_eq!(gateway.resets_sent(), 1);
+}
+
+#[test]
+fn a_second_gateway_reads_what_the_first_one_wrote() {
+    let gateway = TestGateway::spawn();
+    let made = gateway.reset(&payments(), "pay-1");
+    let location = made.header("location").expect("a place").to_owned();
+    let gateway = again(gateway);
+    let read = gateway.call("GET", &location, Some(&payments()), None);
+    assert_eq!((read.status, read.json()), (200, made.json()));
+    let starts = gateway.records_of("start", 2);
+    let head = &starts[1]["heads"][0];
+    assert_eq!(head["writer"], starts[0]["writer"], "the second chain anchors the first one's end");
+    assert_eq!(head["sequence"], 4, "start, intent, outcome, stop");
+}

@@ -1,0 +1,19 @@
+//! The gateway as its callers meet it: real sockets, a real trail, and a simulated Zenlayer behind it.
+
+#[allow(dead_code, reason = "each binary uses its part of it")]
+#[path = "../support/http.rs"]
+mod http;
+#[allow(dead_code, reason = "each binary uses its part of it")]
+#[path = "../support/keys.rs"]
+mod keys;
+
+mod access;
+mod bad_input;
+mod edge;
+mod gateway;
+mod identity;
+mod lifecycle;
+mod limits;
+mod outcomes;
+mod specification;
+mod upstream_tls;
