@@ -1,0 +1,70 @@
+//! A password that must be found nowhere but where it is meant to go.
+
+use std::fs;
+use std::process::Stdio;
+
+use serde_json::json;
+
+use crate::http::call;
+use crate::support::{ACCESS_KEY_PASSWORD, Gateway, Simulator, configured, payments};
+
+const CANARY: &str = "Cnry~4Feather";
+
+#[test]
+fn the_password_is_in_no_log_row_metric_or_problem() {
+    let simulator = Simulator::start();
+    let folder = configured(&simulator);
+    let log = fs::File::create(folder.path().join("log")).expect("a file");
+    let gateway = Gateway::start(folder.path(), Stdio::from(log), |mut command| {
+        command.env("ZENGATE__TELEMETRY__LOG", "trace");
+        command
+    });
+    let token = payments();
+    let mut answers = Vec::new();
+    let mut ask = |instance: &str, body: String| {
+        let path = format!("/v1/instances/{instance}/password-resets");
+        let answer = call(gateway.address, "POST", &path, Some(&token), Some(&body));
+        let status = answer.status;
+        answers.push(format!("{answer:?}"));
+        status
+    };
+    let good = || json!({ "password": CANARY }).to_string();
+    assert_eq!(ask("ins-a", good()), 201);
+    assert_eq!(ask("ins-a", good()), 429);
+    assert_eq!(ask("ins-b", good()), 403);
+    assert_eq!(ask("ins-c", good()), 409);
+    assert_eq!(ask("ins-x", json!({ "password": CANARY, "x": CANARY }).to_string()), 400);
+    assert_eq!(ask("ins-x", json!({ "password": [CANARY] }).to_string()), 400);
+    assert_eq!(ask("ins-x", format!("{{\"password\":\"{CANARY}\"")), 400);
+    assert_eq!(ask("ins-x", json!({ "password": format!("{CANARY}é") }).to_string()), 422);
+    for (fault, status) in [
+        (json!([{ "fault": "close-after-read", "action": "DescribeInstances" }]), 503),
+        (json!([{ "fault": "close-after-read", "action": "ResetInstancePassword" }]), 429),
+        (json!([{ "fault": "answer", "status": 500, "body": CANARY }]), 503),
+    ] {
+        simulator.fault(&fault.to_string());
+        assert_eq!(ask("ins-a", good()), status, "{fault}");
+    }
+    let metrics = call(gateway.operations, "GET", "/metrics", None, None).body;
+    let held = simulator.get("instances").to_string();
+    assert!(held.contains(CANARY), "the password did arrive");
+    gateway.process.signal("-TERM");
+    let mut gateway = gateway;
+    assert!(gateway.process.ended().success());
+
+    let log = fs::read_to_string(folder.path().join("log")).expect("a log");
+    assert!(log.lines().count() > 50 && log.contains("TRACE"), "the log is at trace");
+    for (place, text) in [("log", &log), ("metrics", &metrics), ("answers", &answers.concat())] {
+        assert!(!text.contains(CANARY), "the password is in the {place}");
+        assert!(!text.contains(ACCESS_KEY_PASSWORD), "the access key is in the {place}");
+        assert!(
+            !text.contains(token.rsplit('.').next().expect("a signature")),
+            "the token is in the {place}"
+        );
+    }
+    for name in ["zengate.db", "zengate.db-wal", "zengate.db-shm"] {
+        let bytes = fs::read(folder.path().join(name)).unwrap_or_default();
+        let has = |needle: &str| bytes.windows(needle.len()).any(|window| window == needle.as_bytes());
+        assert!(!has(CANARY) && !has(ACCESS_KEY_PASSWORD), "{name}");
+    }
+}

@@ -1,0 +1,16 @@
+//! The built binary with real tools around it: the official SDK, promtool, strace, a linter of specifications.
+
+#[allow(dead_code, reason = "each binary uses its part of it")]
+#[path = "../support/http.rs"]
+mod http;
+#[allow(dead_code, reason = "each binary uses its part of it")]
+#[path = "../support/keys.rs"]
+mod keys;
+
+mod canary;
+mod commands;
+mod demo;
+mod durability;
+mod sdk;
+mod serve;
+mod support;

@@ -1,0 +1,103 @@
+//! `zengate serve` and its signals.
+
+use std::fs;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::http::call;
+use crate::support::{Gateway, Simulator, configured, said, zengate};
+
+#[test]
+fn one_line_is_logged_a_request_and_it_reads_alone() {
+    let simulator = Simulator::start();
+    let folder = configured(&simulator);
+    let log = fs::File::create(folder.path().join("log")).expect("a file");
+    let mut gateway = Gateway::start(folder.path(), Stdio::from(log), |command| command);
+    let made = gateway.reset("ins-a", "Abcd~1234");
+    gateway.process.signal("-TERM");
+    assert_eq!(gateway.process.ended().code(), Some(0));
+    let log = fs::read_to_string(folder.path().join("log")).expect("a log");
+    let lines: Vec<Value> =
+        log.lines().map(|line| serde_json::from_str(line).expect("every line is JSON")).collect();
+    let requests: Vec<_> = lines.iter().filter(|line| line.get("http.route").is_some()).collect();
+    assert_eq!(requests.len(), 1, "{log}");
+    let line = requests[0];
+    assert_eq!(line["message"], "POST /v1/instances/{instanceId}/password-resets answered 201");
+    assert_eq!((&line["team.name"], &line["instance.id"]), (&"payments".into(), &"ins-a".into()));
+    assert_eq!((&line["audit.id"], &line["request.id"]), (&made.json()["id"], &made.json()["requestId"]));
+    assert!(line["duration_ms"].is_number() && line["user"] == "corp|alice", "{line}");
+    assert!(lines.last().is_some_and(|line| line["message"] == "stopped"), "{log}");
+}
+
+#[test]
+fn a_hangup_reloads_the_policies_and_a_bad_folder_changes_nothing() {
+    let simulator = Simulator::start();
+    let folder = configured(&simulator);
+    let gateway = Gateway::start(folder.path(), Stdio::null(), |command| command);
+    let metrics = || call(gateway.operations, "GET", "/metrics", None, None).body;
+    let wait = |wanted: &str| {
+        let until = Instant::now() + Duration::from_secs(10);
+        while !metrics().contains(wanted) {
+            assert!(Instant::now() < until, "{wanted} in {}", metrics());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    assert_eq!(gateway.reset("ins-a", "Abcd~1234").status, 201);
+    let team = folder.path().join("policies/teams/payments.cedar");
+    let good = fs::read_to_string(&team).expect("read");
+    fs::write(&team, "permit (principal, action, resource);").expect("written");
+    gateway.process.signal("-HUP");
+    wait("\nzengate_policy_last_reload_successful 0\n");
+    assert_eq!(gateway.reset("ins-a", "Abcd~1234").status, 429, "the last good policies stay in force");
+    fs::write(&team, "// Nobody.\n").expect("written");
+    gateway.process.signal("-HUP");
+    wait("\nzengate_policy_last_reload_successful 1\n");
+    assert_eq!(gateway.reset("ins-a", "Abcd~1234").status, 403, "now nothing is permitted");
+    fs::write(&team, good).expect("written");
+    gateway.process.signal("-HUP");
+    let until = Instant::now() + Duration::from_secs(10);
+    while gateway.reset("ins-a", "Abcd~1234").status == 403 {
+        assert!(Instant::now() < until, "and now it is again");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn a_second_signal_stops_at_once() {
+    let simulator = Simulator::start();
+    let folder = configured(&simulator);
+    simulator.fault(r#"[{"fault":"hang-after-read","action":"ResetInstancePassword"}]"#);
+    let mut gateway = Gateway::start(folder.path(), Stdio::null(), |command| command);
+    let address = gateway.address;
+    let asking = std::thread::spawn(move || {
+        let bearer = format!("Bearer {}", crate::support::payments());
+        let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        let path = "/v1/instances/ins-a/password-resets";
+        let bytes = crate::http::request("POST", path, &headers, Some(br#"{"password":"Abcd~1234"}"#));
+        let mut stream = std::net::TcpStream::connect(address).expect("connected");
+        std::io::Write::write_all(&mut stream, &bytes).expect("written");
+        _ = std::io::Read::read_to_end(&mut stream, &mut Vec::new());
+    });
+    simulator.wait_for_resets(1);
+    let began = Instant::now();
+    gateway.process.signal("-TERM");
+    std::thread::sleep(Duration::from_millis(300));
+    gateway.process.signal("-TERM");
+    assert_eq!(gateway.process.ended().code(), Some(1));
+    assert!(began.elapsed() < Duration::from_secs(5), "the hanging reset has 10 s, and is not waited for");
+    asking.join().expect("the caller ends");
+}
+
+#[test]
+fn health_is_asked_for_by_command() {
+    let simulator = Simulator::start();
+    let folder = configured(&simulator);
+    let config = folder.path().join("zengate.toml");
+    let ask = || zengate().args(["healthcheck", "--config"]).arg(&config).output().expect("runs");
+    assert_eq!(ask().status.code(), Some(1), "nobody answers yet");
+    let _gateway = Gateway::start(folder.path(), Stdio::null(), |command| command);
+    let healthy = ask();
+    assert_eq!(healthy.status.code(), Some(0), "{}", said(&healthy));
+}

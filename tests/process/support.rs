@@ -1,0 +1,229 @@
+//! Starts what a test needs and stops it again, by process id.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+pub const ACCESS_KEY_ID: &str = "ak-test-1";
+pub const ACCESS_KEY_PASSWORD: &str = "sk-test-secret-1";
+
+/// A child process; killed when dropped.
+pub struct Process(Child);
+
+impl Process {
+    pub fn spawn(command: &mut Command) -> Self {
+        Self(command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}")))
+    }
+
+    pub fn id(&self) -> u32 {
+        self.0.id()
+    }
+
+    pub fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.0.id().to_string()]).status().expect("kill runs");
+        assert!(sent.success(), "kill {signal}");
+    }
+
+    /// Waits for its end, 30 seconds at most.
+    pub fn ended(&mut self) -> ExitStatus {
+        let until = Instant::now() + Duration::from_secs(30);
+        loop {
+            if let Some(status) = self.0.try_wait().expect("it can be asked") {
+                return status;
+            }
+            assert!(Instant::now() < until, "the process does not end");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits for a file that the process writes by rename.
+    pub fn wait_for(&mut self, file: &Path) -> Value {
+        let until = Instant::now() + Duration::from_secs(60);
+        while Instant::now() < until {
+            if let Ok(json) = fs::read(file) {
+                return serde_json::from_slice(&json).expect("a ready file is written at once");
+            }
+            let ended = self.0.try_wait().expect("it can be asked");
+            assert!(ended.is_none(), "the process ended before it was ready: {ended:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        panic!("{} was not written within 60 s", file.display());
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Both fail only if it has ended already.
+        _ = self.0.kill();
+        _ = self.0.wait();
+    }
+}
+
+/// A `zengate simulate` process with the instances of `instances.json`.
+pub struct Simulator {
+    pub process: Process,
+    pub url: String,
+    pub address: SocketAddr,
+    _folder: TempDir,
+}
+
+impl Simulator {
+    /// Returns once it listens.
+    pub fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (key, ready) = (folder.path().join("key"), folder.path().join("ready.json"));
+        fs::write(&key, ACCESS_KEY_PASSWORD).expect("written");
+        let mut command = zengate();
+        command.args(["simulate", "--port", "0", "--access-key-id", ACCESS_KEY_ID]);
+        command.arg("--instances").arg(beside("instances.json"));
+        command.arg("--access-key-password-file").arg(key).arg("--ready-file").arg(&ready);
+        let mut process = Process::spawn(command.stdout(Stdio::null()));
+        let ready = process.wait_for(&ready);
+        assert_eq!(ready["pid"], process.id());
+        let url = ready["url"].as_str().expect("a URL").to_owned();
+        let address = address_of(&url);
+        Self { process, url, address, _folder: folder }
+    }
+
+    pub fn get(&self, what: &str) -> Value {
+        crate::http::call(self.address, "GET", &format!("/_simulator/{what}"), None, None).json()
+    }
+
+    pub fn fault(&self, fault: &str) {
+        let answer = crate::http::call(self.address, "POST", "/_simulator/faults", None, Some(fault));
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+
+    /// Waits until this many resets were read.
+    pub fn wait_for_resets(&self, count: usize) {
+        let until = Instant::now() + Duration::from_secs(20);
+        let resets = || {
+            let calls = self.get("calls")["calls"].as_array().cloned().unwrap_or_default();
+            calls.iter().filter(|call| call["action"] == "ResetInstancePassword").count()
+        };
+        while resets() < count {
+            assert!(Instant::now() < until, "the reset reaches Zenlayer");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// A folder with a whole configuration for `zengate serve`, listening on free ports.
+pub fn configured(simulator: &Simulator) -> TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path();
+    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("policies"), &path.join("policies"));
+    fs::write(path.join("jwks.json"), crate::keys::jwks()).expect("written");
+    fs::write(path.join("key"), ACCESS_KEY_PASSWORD).expect("written");
+    let config = format!(
+        "[server]\nlisten = \"127.0.0.1:{}\"\nworkers = 1\n[operations]\nlisten = \"127.0.0.1:{}\"\n\
+         [issuers.corp]\nissuer = \"{}\"\nalgorithms = [\"ES256\"]\njwks_file = \"jwks.json\"\n\
+         may_assert_teams = [\"payments\"]\n[upstream]\nurl = \"{}\"\naccess_key_id = \"{ACCESS_KEY_ID}\"\n\
+         access_key_password_file = \"key\"\n",
+        free_port(),
+        free_port(),
+        crate::keys::CORP,
+        simulator.url,
+    );
+    fs::write(path.join("zengate.toml"), config).expect("written");
+    folder
+}
+
+/// A `zengate serve` process.
+pub struct Gateway {
+    pub process: Process,
+    pub address: SocketAddr,
+    pub operations: SocketAddr,
+}
+
+impl Gateway {
+    /// Serves the folder; `wrap` may put a tool before the binary. Returns once it is ready.
+    pub fn start(folder: &Path, log: Stdio, wrap: impl FnOnce(Command) -> Command) -> Self {
+        let config = folder.join("zengate.toml");
+        let text: toml::Table = fs::read_to_string(&config).expect("read").parse().expect("TOML");
+        let address =
+            |table: &str| text[table]["listen"].as_str().and_then(|a| a.parse().ok()).expect("an address");
+        let (address, operations) = (address("server"), address("operations"));
+        let mut command = zengate();
+        command.arg("serve").arg("--config").arg(&config);
+        let mut command = wrap(command);
+        let mut process = Process::spawn(command.stdout(log));
+        let until = Instant::now() + Duration::from_secs(60);
+        while std::net::TcpStream::connect(operations).is_err() {
+            assert!(process.0.try_wait().expect("asked").is_none(), "the gateway ended before it was ready");
+            assert!(Instant::now() < until, "the gateway is not ready within 60 s");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Self { process, address, operations }
+    }
+
+    pub fn reset(&self, instance: &str, password: &str) -> crate::http::Answer {
+        let body = serde_json::json!({ "password": password }).to_string();
+        let path = format!("/v1/instances/{instance}/password-resets");
+        crate::http::call(self.address, "POST", &path, Some(&payments()), Some(&body))
+    }
+}
+
+pub fn payments() -> String {
+    crate::keys::token(&crate::keys::claims("alice", serde_json::json!(["payments"])))
+}
+
+pub fn zengate() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_zengate"));
+    command.stdin(Stdio::null()).env("RUST_BACKTRACE", "0");
+    command
+}
+
+pub fn run(arguments: &[&str]) -> Output {
+    zengate().args(arguments).output().expect("the binary runs")
+}
+
+/// Both streams of an output, for a message.
+pub fn said(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// A tool that `make tools` installs: named by a variable, or at its usual place.
+pub fn tool(variable: &str, usual: &str) -> Command {
+    let line = std::env::var(variable).unwrap_or_else(|_| usual.to_owned());
+    let mut words = line.split(' ');
+    let program = words.next().expect("a program");
+    let found = Command::new("sh").args(["-c", "command -v \"$0\"", program]).output().expect("sh runs");
+    assert!(found.status.success(), "{program} is missing: run `make tools`");
+    let mut command = Command::new(program);
+    command.args(words).current_dir(env!("CARGO_MANIFEST_DIR")).stdin(Stdio::null());
+    command
+}
+
+pub fn python() -> Command {
+    let usual = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/venv/bin/python");
+    tool("ZENGATE_TEST_PYTHON", &usual.display().to_string())
+}
+
+pub fn address_of(url: &str) -> SocketAddr {
+    url.trim_start_matches("http://").parse().expect("an address")
+}
+
+/// A file of this folder.
+pub fn beside(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/process").join(name)
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+    listener.local_addr().expect("an address").port()
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("made");
+    for entry in fs::read_dir(from).expect("read") {
+        let path = entry.expect("an entry").path();
+        let target = to.join(path.file_name().expect("a name"));
+        if path.is_dir() { copy(&path, &target) } else { _ = fs::copy(&path, &target).expect("copied") }
+    }
+}
