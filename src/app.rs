@@ -23,6 +23,7 @@ use crate::inventory::Inventory;
 use crate::metrics::Metrics;
 use crate::ratelimit::Limiter;
 use crate::reset::Gateway;
+use crate::telemetry::{self, LogError};
 use crate::zenlayer::Zenlayer;
 
 /// Pause between two sweeps of the limiters.
@@ -60,6 +61,8 @@ pub enum Unusable {
     Policies(PolicyFaults),
     #[error("{0}")]
     Tls(TlsFault),
+    #[error("{0}")]
+    Log(LogError),
 }
 
 /// Why a gateway cannot start.
@@ -73,6 +76,11 @@ pub enum StartError {
     Listen { key: &'static str, address: SocketAddr, source: std::io::Error },
     #[error("the servers cannot be started: {0}")]
     Server(std::io::Error),
+}
+
+/// Runs a future to its end on a runtime that an [`App`] can be started in.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    actix_web::rt::System::new().block_on(future)
 }
 
 /// What a configuration names, loaded.
@@ -89,8 +97,11 @@ pub fn load(config: &Config) -> Result<Loaded, Vec<Unusable>> {
         .map_err(|keys| faults.extend(keys.into_iter().map(Unusable::Keys)));
     let revision = PolicyRevision::load(&config.policies.dir).map_err(|e| faults.push(Unusable::Policies(e)));
     let endpoint = Endpoint::new(&config.upstream).map_err(|e| faults.push(Unusable::Tls(e)));
-    match (authenticator, revision, endpoint) {
-        (Ok(authenticator), Ok(revision), Ok(endpoint)) => Ok(Loaded { authenticator, revision, endpoint }),
+    let filter = telemetry::filter(&config.telemetry).map_err(|e| faults.push(Unusable::Log(e)));
+    match (authenticator, revision, endpoint, filter) {
+        (Ok(authenticator), Ok(revision), Ok(endpoint), Ok(_)) => {
+            Ok(Loaded { authenticator, revision, endpoint })
+        }
         _ => Err(faults),
     }
 }

@@ -142,7 +142,7 @@ impl Trail {
     /// Puts a reset on record. When this returns an intent, its record is on the disk.
     pub async fn open(&self, permit: Permit) -> Result<Intent, Box<Unopened>> {
         let id = ResetId::generate();
-        let now = Timestamp::now();
+        let now = now();
         let call = permit.authorized().seen().call();
         let mut reset = Reset {
             id,
@@ -182,7 +182,7 @@ impl Trail {
                 Outcome::NotSent => charged.give_back(),
             }
         }
-        let now = Timestamp::now();
+        let now = now();
         let Intent { mut reset, .. } = intent;
         let draft = close_draft(reset.id, &outcome, now, None);
         let recorded = self.writer.write(draft).await.is_ok();
@@ -214,6 +214,11 @@ impl Trail {
     }
 }
 
+/// In the precision that records and answers have.
+fn now() -> Timestamp {
+    Timestamp::from_millisecond(Timestamp::now().as_millisecond()).expect("the present is within bounds")
+}
+
 fn close_draft(id: ResetId, outcome: &Outcome, at: Timestamp, cause: Option<&'static str>) -> Draft {
     let facts = Facts::of_outcome(id, outcome, cause);
     Draft::new(Kind::Outcome, at, &facts, Projection::Close { id, outcome: outcome.clone(), at })
@@ -235,8 +240,7 @@ impl Drop for OpenReset {
     fn drop(&mut self) {
         if let Some(charged) = self.charged.take() {
             charged.keep();
-            let unknown = Outcome::Unknown { upstream_code: None, upstream_request_id: None };
-            self.writer.post(close_draft(self.id, &unknown, Timestamp::now(), Some("abandoned")));
+            self.writer.abandon(self.id);
         }
     }
 }

@@ -69,6 +69,3 @@ impl Authenticator {
         issuer.identify(&claims, now)
     }
 }
-
-#[cfg(test)]
-pub(crate) mod tests;

@@ -22,7 +22,7 @@ pub use load::{PolicyFault, PolicyFaults};
 use limits::LimitTable;
 use question::{Action, Question};
 
-/// One loaded state of the policies folder. Everything of a request is decided on one of these.
+/// One loaded state of the policies folder. A reset is decided and charged on the one it was authorized on.
 pub struct PolicyRevision {
     id: Revision,
     /// The global policies and the team's own.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-pub use reader::{Fault, Reader, Table};
+pub use reader::{Fault, Reader, Table, without_line_end};
 pub use sections::{
     Audit, Issuer, KeySource, Limits, Operations, Policies, Secret, Server, SignatureAlgorithm, TeamPattern,
     Telemetry, Upstream,
@@ -92,4 +92,4 @@ impl Config {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -1,6 +1,6 @@
 //! Every metric, once: name, labels and help side by side.
 //!
-//! Labels come from closed sets: enums, route patterns, configured teams up to [`MOST_TEAMS`].
+//! Labels come from closed sets: enums, route patterns, and the first [`MOST_TEAMS`] teams that act.
 
 use std::collections::HashSet;
 use std::sync::RwLock;
@@ -34,6 +34,7 @@ pub struct Metrics {
     audit_commit_duration: Histogram,
     audit_failures: IntCounter,
     audit_pending: IntGauge,
+    audit_lost: IntCounter,
     policy_revision: GaugeVec,
     policy_reload_good: IntGauge,
 }
@@ -121,6 +122,10 @@ impl Metrics {
                 "zengate_audit_pending_records",
                 "Records that wait to be committed again after a failure.",
             ),
+            audit_lost: counter(
+                "zengate_audit_lost_records_total",
+                "Records of refusals that the trail did not take; nothing that was sent is ever among them.",
+            ),
             policy_revision: register(
                 &registry,
                 GaugeVec::new(revisions, &["revision"]).expect("the names are well formed"),
@@ -195,6 +200,11 @@ impl Metrics {
     pub fn commit_failed(&self, pending: usize) {
         self.audit_failures.inc();
         self.pending(pending);
+    }
+
+    /// Refusals that are not on record and will not be.
+    pub fn records_lost(&self, records: usize) {
+        self.audit_lost.inc_by(records as u64);
     }
 
     /// Records that wait to be committed again.

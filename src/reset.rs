@@ -45,7 +45,8 @@ pub enum Blocker {
 }
 
 impl Gateway {
-    /// Resets one password; a refusal is on record when this returns it, or is on its way there.
+    /// Resets one password. A refusal is given to the trail without waiting: when the trail is down it is still
+    /// answered, and counted as lost.
     pub async fn handle(&self, call: Call) -> Result<Receipt, Refused> {
         self.reset(call).await.inspect_err(|refused| self.trail.refuse(&refused.facts()))
     }

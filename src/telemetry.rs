@@ -26,11 +26,16 @@ pub fn to_file(settings: &Telemetry, file: std::fs::File) -> Result<(), LogError
     install(settings, Mutex::new(file))
 }
 
+/// What is logged: a level, or directives by module.
+pub fn filter(settings: &Telemetry) -> Result<EnvFilter, LogError> {
+    Ok(EnvFilter::builder().parse(&settings.log)?)
+}
+
 fn install<W: for<'w> MakeWriter<'w> + Send + Sync + 'static>(
     settings: &Telemetry,
     writer: W,
 ) -> Result<(), LogError> {
-    let filter = EnvFilter::builder().parse(&settings.log)?;
+    let filter = filter(settings)?;
     let subscriber = tracing_subscriber::fmt()
         .json()
         .flatten_event(true)

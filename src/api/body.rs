@@ -42,6 +42,13 @@ async fn collect(mut payload: web::Payload) -> Result<Zeroizing<Vec<u8>>, Proble
         if body.len() + chunk.len() > LONGEST {
             return Err(Problem::new(Kind::PayloadTooLarge, "The body is longer than 64 KiB."));
         }
+        if body.len() + chunk.len() > body.capacity() {
+            // A vector that grows leaves a copy behind: make room, and let the old place be wiped.
+            let mut roomier =
+                Zeroizing::new(Vec::with_capacity((2 * body.capacity()).max(body.len() + chunk.len())));
+            roomier.extend_from_slice(&body);
+            body = roomier;
+        }
         body.extend_from_slice(&chunk);
     }
     Ok(body)

@@ -1,1 +1,184 @@
+use std::time::{Duration, Instant};
 
+use rusqlite::Connection;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::*;
+use crate::authz::tests::{authorized, revision_with};
+use crate::ratelimit::Limiter;
+
+struct Fixture {
+    folder: TempDir,
+    metrics: Arc<Metrics>,
+    limiter: Limiter,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let metrics = Arc::<Metrics>::default();
+        let limiter = Limiter::new(&revision_with("x", ""), 10_000, metrics.clone());
+        Self { folder: tempfile::tempdir().expect("a folder"), metrics, limiter }
+    }
+
+    fn path(&self) -> std::path::PathBuf {
+        self.folder.path().join("trail.db")
+    }
+
+    fn trail(&self) -> Trail {
+        Trail::start(&self.path(), self.metrics.clone()).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    fn permit(&self, instance: &str) -> Permit {
+        self.limiter.admit(authorized("a", instance, "")).expect("within all quotas")
+    }
+
+    fn records(&self) -> Vec<Value> {
+        let mut records = Vec::new();
+        let reader = Reader::open(&self.path()).expect("readable");
+        let each = |record: &str| {
+            records.push(serde_json::from_str(record).expect("JSON"));
+            true
+        };
+        reader.records(each).expect("readable");
+        records
+    }
+
+    fn good(&self) -> bool {
+        Reader::open(&self.path()).expect("readable").verify().expect("readable").findings.is_empty()
+    }
+}
+
+fn accepted() -> Outcome {
+    Outcome::Accepted { upstream_request_id: "T1".to_owned() }
+}
+
+fn kinds(records: &[Value]) -> Vec<&str> {
+    records.iter().map(|record| record["kind"].as_str().expect("a kind")).collect()
+}
+
+#[tokio::test]
+async fn an_intent_is_on_disk_before_it_is_had_and_its_outcome_after() {
+    let fixture = Fixture::new();
+    let trail = fixture.trail();
+    let intent = trail.open(fixture.permit("ins-1")).await.expect("opened");
+    let id = intent.reset_id();
+    assert_eq!(kinds(&fixture.records()), ["start", "intent"]);
+    let sent = trail.reset(id).await.expect("readable").expect("there");
+    assert_eq!((sent.status, sent.finished_at), (Status::Sent, None));
+    let receipt = trail.close(intent, accepted()).await;
+    assert!(receipt.recorded());
+    assert_eq!(
+        trail.reset(id).await.expect("readable").as_ref(),
+        Some(receipt.reset()),
+        "the answer is the record"
+    );
+    trail.stop();
+    let records = fixture.records();
+    assert_eq!(kinds(&records), ["start", "intent", "outcome", "stop"]);
+    assert_eq!(records[1]["sequence"], receipt.reset().receipt.sequence);
+    assert!(fixture.good());
+}
+
+#[tokio::test]
+async fn an_intent_that_is_dropped_is_closed_as_unknown_and_keeps_its_charge() {
+    let fixture = Fixture::new();
+    let trail = fixture.trail();
+    let intent = trail.open(fixture.permit("ins-1")).await.expect("opened");
+    let id = intent.reset_id();
+    drop(intent);
+    trail.stop();
+    let records = fixture.records();
+    assert_eq!((&records[2]["outcome"], &records[2]["cause"]), (&json!("unknown"), &json!("abandoned")));
+    assert_eq!(trail.reset(id).await.expect("readable").map(|r| r.status), Some(Status::Unknown));
+    assert!(fixture.limiter.admit(authorized("a", "ins-1", "")).is_err(), "the cool-down holds");
+    let text = String::from_utf8(fixture.metrics.encode()).expect("text");
+    assert!(text.contains(r#"zengate_resets_total{outcome="unknown"} 1"#), "{text}");
+}
+
+#[tokio::test]
+async fn a_trail_that_cannot_be_written_refuses_intents_and_catches_up_on_outcomes() {
+    let fixture = Fixture::new();
+    let trail = fixture.trail();
+    let intent = trail.open(fixture.permit("ins-1")).await.expect("opened");
+    let id = intent.reset_id();
+    let other = Connection::open(fixture.path()).expect("opened");
+    other.execute_batch("ALTER TABLE resets RENAME TO hidden").expect("renamed");
+    let refused = trail.open(fixture.permit("ins-2")).await.expect_err("refused");
+    assert!(matches!(refused.error, WriteError::Commit(_)), "{refused:?}");
+    drop(refused);
+    assert!(!trail.healthy());
+    let receipt = trail.close(intent, accepted()).await;
+    assert!(!receipt.recorded(), "and the receipt says so");
+    other.execute_batch("ALTER TABLE hidden RENAME TO resets").expect("renamed");
+    let until = Instant::now() + Duration::from_secs(10);
+    while trail.reset(id).await.expect("readable").map(|r| r.status) != Some(Status::Accepted) {
+        assert!(Instant::now() < until, "the outcome lands by itself");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(trail.healthy());
+    assert!(trail.open(fixture.permit("ins-2")).await.is_ok(), "the refused one gave its charge back");
+    trail.stop();
+    assert!(fixture.good(), "the chain has no gap");
+}
+
+#[tokio::test]
+async fn many_at_once_share_commits_and_stay_in_order() {
+    let fixture = Fixture::new();
+    let trail = Arc::new(fixture.trail());
+    let permits: Vec<_> = (0..50).map(|n| fixture.permit(&format!("ins-{n}"))).collect();
+    let mut tasks = tokio::task::JoinSet::new();
+    for permit in permits {
+        let trail = trail.clone();
+        tasks.spawn(async move {
+            let intent = trail.open(permit).await.expect("opened");
+            trail.close(intent, accepted()).await.reset().id
+        });
+    }
+    let ids = tasks.join_all().await;
+    trail.stop();
+    let records = fixture.records();
+    assert_eq!(records.len(), 102);
+    assert!(fixture.good());
+    for id in ids {
+        let of =
+            records.iter().filter(|record| record["resetId"] == id.to_string()).map(|r| r["kind"].clone());
+        assert_eq!(of.collect::<Vec<_>>(), ["intent", "outcome"]);
+    }
+    let text = String::from_utf8(fixture.metrics.encode()).expect("text");
+    let commits = text.lines().find_map(|l| l.strip_prefix("zengate_audit_commit_duration_seconds_count "));
+    let commits: u32 = commits.and_then(|n| n.parse().ok()).expect("a count");
+    assert!(commits <= 102, "{commits} commits of 102 records");
+}
+
+#[test]
+fn one_writer_at_a_time() {
+    let fixture = Fixture::new();
+    let trail = fixture.trail();
+    let second = Trail::start(&fixture.path(), fixture.metrics.clone()).err().expect("refused");
+    assert!(matches!(second, OpenError::Locked(Locked::Held { .. })), "{second}");
+    trail.stop();
+    assert!(Trail::start(&fixture.path(), fixture.metrics.clone()).is_ok(), "the lock is given up at a stop");
+}
+
+#[test]
+fn a_trail_of_another_version_is_left_alone() {
+    let fixture = Fixture::new();
+    fixture.trail().stop();
+    Connection::open(fixture.path()).expect("opened").pragma_update(None, "user_version", 2).expect("set");
+    let refused = Trail::start(&fixture.path(), fixture.metrics.clone()).err().expect("refused");
+    assert!(matches!(refused, OpenError::Version { found: 2, .. }), "{refused}");
+}
+
+#[tokio::test]
+async fn control_characters_in_a_record_are_escaped() {
+    let fixture = Fixture::new();
+    let trail = fixture.trail();
+    let identity = crate::authn::Identity::for_test("al\"ice\\", &["a"]);
+    let origin = crate::authz::tests::origin();
+    trail.refuse(&caller_facts(&identity, &origin).refused(Refused::Team));
+    trail.stop();
+    let records = fixture.records();
+    assert_eq!((&records[1]["subject"], &records[1]["refused"]), (&json!("al\"ice\\"), &json!("team")));
+    assert!(fixture.good());
+}

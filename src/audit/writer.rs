@@ -107,6 +107,7 @@ impl Writer {
             );
         }
         thread.commit(&first).map_err(store)?;
+        left_open.iter().for_each(|_| metrics.reset(unknown.status().as_str()));
         let (jobs, queue) = channel();
         let spawned = std::thread::Builder::new().name("audit".to_owned()).spawn(move || thread.run(&queue));
         let spawned = spawned.map_err(|source| OpenError::Io { path: path.display().to_string(), source })?;
@@ -123,7 +124,7 @@ impl Writer {
     /// Returns at once.
     pub(super) fn post(&self, draft: Draft) {
         if let Err(error) = self.send(draft, None) {
-            self.metrics.commit_failed(0);
+            self.metrics.records_lost(1);
             tracing::error!("a record of the trail is lost: {error}");
         }
     }
@@ -135,6 +136,13 @@ impl Writer {
         }
         self.queued.fetch_add(1, Ordering::Relaxed);
         self.jobs.send(Job::Write { draft, reply }).map_err(|_| WriteError::Closed)
+    }
+
+    /// A reset whose handler ended without an outcome.
+    pub(super) fn abandon(&self, id: ResetId) {
+        let unknown = Outcome::Unknown { upstream_code: None, upstream_request_id: None };
+        self.metrics.reset(unknown.status().as_str());
+        self.post(close_draft(id, &unknown, Timestamp::now(), Some("abandoned")));
     }
 
     pub(super) fn healthy(&self) -> bool {
@@ -217,6 +225,12 @@ impl Thread {
         drafts.extend(new);
         let result = self.commit(&drafts);
         if let Err(error) = &result {
+            let lost = drafts
+                .iter()
+                .skip(waited)
+                .zip(&replies)
+                .filter(|(draft, reply)| reply.is_none() && !draft.must_land());
+            self.metrics.records_lost(lost.count());
             drafts.retain(Draft::must_land);
             self.waiting = drafts;
             self.metrics.commit_failed(self.waiting.len());

@@ -169,3 +169,31 @@ impl Identity {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_team_is_acted_for_only_if_it_is_the_callers() {
+        let team = |name: &str| -> TeamName { name.parse().expect("a name") };
+        for (row, teams, named, acting) in [
+            ("the only one", vec!["a"], None, Ok("a")),
+            ("the only one, named", vec!["a"], Some("a"), Ok("a")),
+            ("one of two", vec!["a", "b"], Some("b"), Ok("b")),
+            ("two, none named", vec!["a", "b"], None, Err(TeamFault::Several)),
+            ("none", vec![], None, Err(TeamFault::None)),
+            ("none, one named", vec![], Some("a"), Err(TeamFault::NotTheirs)),
+            ("another's", vec!["a"], Some("b"), Err(TeamFault::NotTheirs)),
+        ] {
+            let named = named.map(team);
+            let principal = Identity::for_test("alice", &teams).acting_for(named.as_ref());
+            assert_eq!(principal.map(|p| p.team().clone()), acting.map(team), "{row}");
+        }
+        assert_eq!(
+            Identity::for_test("al|ice", &[]).to_string(),
+            "corp|al|ice",
+            "no issuer's name has a bar"
+        );
+    }
+}

@@ -28,6 +28,16 @@ fn policies(global: &str, teams: &[(&str, &str)]) -> Policies {
     Policies::new(load(global, teams, "").unwrap_or_else(|e| panic!("{e}")), Arc::default())
 }
 
+/// A reset by `team` that a policy of its own permits, under these limits.
+pub(crate) fn authorized(team: &str, id: &str, limits: &str) -> Authorized {
+    let permit = format!(r#"@id("all") permit (principal in Team::"{team}", action, resource);"#);
+    let revision = load("", &[(team, &permit)], limits).unwrap_or_else(|e| panic!("{e}"));
+    let mut call = call(team, false);
+    call.request.instance = id.parse().expect("an id");
+    let seen = Seen::for_test(call, Some(Attributes::unknown(id.parse().expect("an id"))));
+    Policies::new(revision, Arc::default()).authorize(seen).expect("permitted")
+}
+
 fn shipped() -> Policies {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
     Policies::new(PolicyRevision::load(&folder).unwrap_or_else(|e| panic!("{e}")), Arc::default())
@@ -47,7 +57,7 @@ fn call(team: &str, ticket: bool) -> Call {
     }
 }
 
-fn origin() -> Origin {
+pub(crate) fn origin() -> Origin {
     Origin {
         request_id: crate::domain::RequestId::generate(),
         address: "192.0.2.7".parse().expect("an address"),

@@ -16,7 +16,7 @@ use rust_embed::RustEmbed;
 use serde_json::{Value, json};
 
 use super::{Failure, load, serve, stopped, token, tour, write_by_rename};
-use crate::app::App;
+use crate::app::{self, App};
 use crate::simulator::{Settings, Simulator, parse_instances};
 use crate::telemetry;
 
@@ -80,7 +80,7 @@ pub(super) fn run(arguments: &Demo) -> Result<(), Failure> {
     let loaded = load(&config)?;
     telemetry::to_file(&loaded.telemetry, fs::File::create(&log).map_err(io)?).map_err(Failure::finding)?;
 
-    actix_web::rt::System::new().block_on(async {
+    app::block_on(async {
         let app = App::start(loaded).map_err(serve::failed)?;
         let team = |name: &str| {
             let token = mint(&key, name)?;
@@ -98,7 +98,7 @@ pub(super) fn run(arguments: &Demo) -> Result<(), Failure> {
             log,
         };
         let (stop, stopping) = tokio::sync::oneshot::channel::<()>();
-        let served = actix_web::rt::spawn(app.run(async move { _ = stopping.await }));
+        let served = tokio::task::spawn_local(app.run(async move { _ = stopping.await }));
         let shown = show(arguments, &world).await;
         drop(stop);
         let served = served.await.map_err(Failure::finding)?;

@@ -2,6 +2,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
 use super::{Failure, load, say};
+use crate::app;
 use crate::http::plain;
 
 /// Ask a running gateway whether it is ready
@@ -18,7 +19,7 @@ pub(super) fn run(arguments: &Healthcheck, file: &Path) -> Result<(), Failure> {
         None => load(file)?.operations.listen,
     };
     let url = format!("http://{}/readyz", reachable(address));
-    let answer = actix_web::rt::System::new().block_on(plain::get(&url));
+    let answer = app::block_on(plain::get(&url));
     match answer {
         Ok(answer) if answer.status == 200 => say("ready"),
         Ok(answer) => {

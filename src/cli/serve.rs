@@ -1,7 +1,7 @@
 use std::path::Path;
 
 use super::{Failure, load, stopped};
-use crate::app::{App, Reloader, StartError};
+use crate::app::{self, App, Reloader, StartError};
 use crate::telemetry;
 
 /// Runs the gateway until SIGTERM or SIGINT; SIGHUP reloads the policies.
@@ -9,11 +9,11 @@ pub(super) fn run(file: &Path) -> Result<(), Failure> {
     let config = load(file)?;
     telemetry::to_stdout(&config.telemetry).map_err(Failure::configuration)?;
     forbid_core_dumps();
-    actix_web::rt::System::new().block_on(async {
+    app::block_on(async {
         let app = App::start(config).map_err(failed)?;
         let (address, operations) = (app.address(), app.operations_address());
         tracing::info!(%address, operations.address = %operations, version = env!("CARGO_PKG_VERSION"), "serving");
-        let reloads = actix_web::rt::spawn(reload_on_hangup(app.reloader())?);
+        let reloads = tokio::task::spawn_local(reload_on_hangup(app.reloader())?);
         let stop = async {
             if let Err(Failure::Finding(why) | Failure::Configuration(why)) = stopped().await {
                 tracing::error!("signals cannot be waited for, so the gateway stops: {why}");

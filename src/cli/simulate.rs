@@ -5,6 +5,8 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{Failure, say, stopped, write_by_rename};
+use crate::app;
+use crate::config::without_line_end;
 use crate::simulator::{Settings, Simulator, parse_instances};
 
 /// Run a simulated Zenlayer
@@ -37,18 +39,19 @@ pub(super) fn run(arguments: &Simulate) -> Result<(), Failure> {
     };
     let instances = parse_instances(&read("--instances", &arguments.instances)?)
         .map_err(|e| Failure::Finding(format!("--instances {} {e}", arguments.instances.display())))?;
-    let password = read("--access-key-password-file", &arguments.access_key_password_file)?;
+    let mut password = read("--access-key-password-file", &arguments.access_key_password_file)?;
+    password.truncate(without_line_end(password.as_bytes()).len());
     let listen = SocketAddr::new(arguments.host, arguments.port);
     let simulator = Simulator::start(Settings {
         listen,
         instances,
         access_key_id: arguments.access_key_id.clone(),
-        access_key_password: password.trim_end_matches(['\r', '\n']).to_owned().into(),
+        access_key_password: password.into(),
         busy: Duration::from_millis(arguments.busy_milliseconds),
     });
     let simulator = simulator.map_err(|e| Failure::Finding(format!("cannot listen on {listen}: {e}")))?;
     let address = simulator.addr();
-    actix_web::rt::System::new().block_on(async {
+    app::block_on(async {
         if let Some(file) = &arguments.ready_file {
             let ready = json!({
                 "url": format!("http://{address}"),

@@ -111,7 +111,7 @@ fn mint(arguments: &Mint) -> Result<(), Failure> {
         "RS256" => (Algorithm::RS256, EncodingKey::from_rsa_pem(&key)),
         "ES256" => (Algorithm::ES256, EncodingKey::from_ec_pem(&key)),
         "EdDSA" => (Algorithm::EdDSA, EncodingKey::from_ed_pem(&key)),
-        _ => (Algorithm::HS256, Ok(EncodingKey::from_secret(key.trim_ascii_end()))),
+        _ => (Algorithm::HS256, Ok(EncodingKey::from_secret(crate::config::without_line_end(&key)))),
     };
     let key =
         key.map_err(|e| Failure::Finding(format!("--key-file {}: {e}", arguments.key_file.display())))?;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use toml::Value;
+use zeroize::Zeroizing;
 
 use super::Env;
 
@@ -192,15 +193,19 @@ impl Table<'_> {
         found
     }
 
-    /// A list of texts of one kind; from the environment as TOML or separated by commas.
+    /// A list of texts of one kind; from the environment as TOML (`["a", "b"]`) or separated by commas.
     pub fn list<T: FromStr<Err: Display>>(&mut self, key: &str, default: Option<&[&str]>) -> Option<Vec<T>> {
         let default = default.map(|items| items.iter().map(|&s| s.to_owned()).collect());
+        let texts = |items: &[Value]| items.iter().map(|item| item.as_str().map(str::to_owned)).collect();
         let texts: Vec<String> =
             self.take(key, default, "a list of strings", |value, by_env| match value {
-                Value::Array(items) => items.iter().map(|item| item.as_str().map(str::to_owned)).collect(),
-                Value::String(s) if by_env => {
-                    Some(s.split(',').map(str::trim).filter(|s| !s.is_empty()).map(str::to_owned).collect())
-                }
+                Value::Array(items) => texts(items),
+                Value::String(text) if by_env => match text.parse() {
+                    Ok(Value::Array(items)) => texts(&items),
+                    _ => {
+                        Some(text.split(',').map(|s| s.trim().to_owned()).filter(|s| !s.is_empty()).collect())
+                    }
+                },
                 _ => None,
             })?;
         let parsed: Vec<_> =
@@ -220,18 +225,17 @@ impl Table<'_> {
     }
 
     /// The contents of the file named at `key`; one line end at its end is not part of them.
-    pub fn file(&mut self, key: &str) -> Option<(PathBuf, Vec<u8>)> {
+    pub fn file(&mut self, key: &str) -> Option<(PathBuf, Zeroizing<Vec<u8>>)> {
         const LONGEST: usize = 1 << 20;
         let path = self.path(key, None)?;
-        match std::fs::read(&path) {
+        match std::fs::read(&path).map(Zeroizing::new) {
             Ok(bytes) if bytes.len() > LONGEST => {
                 self.fault(key, format!("{} is over 1 MiB", path.display()));
                 None
             }
             Ok(mut bytes) => {
-                if bytes.ends_with(b"\n") {
-                    bytes.truncate(bytes.len() - if bytes.ends_with(b"\r\n") { 2 } else { 1 });
-                }
+                let length = without_line_end(&bytes).len();
+                bytes.truncate(length);
                 Some((path, bytes))
             }
             Err(e) => {
@@ -316,6 +320,12 @@ impl From<Vec<String>> for Shown {
     fn from(items: Vec<String>) -> Self {
         Self(Value::Array(items.into_iter().map(Value::String).collect()))
     }
+}
+
+/// A text without the one line end at its end, which editors add.
+pub fn without_line_end(bytes: &[u8]) -> &[u8] {
+    let line = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+    if line.len() < bytes.len() { line.strip_suffix(b"\r").unwrap_or(line) } else { bytes }
 }
 
 fn kind(value: &Value) -> &'static str {

@@ -66,9 +66,9 @@ pub enum KeySource {
 pub struct Secret(SecretSlice<u8>);
 
 impl Secret {
-    /// Takes the bytes over.
-    pub fn new(bytes: Vec<u8>) -> Self {
-        Self(bytes.into())
+    /// Copies the bytes into a place of their exact size: one that shrinks would leave a copy behind.
+    pub fn new(bytes: &[u8]) -> Self {
+        Self(SecretSlice::new(bytes.into()))
     }
 
     /// The bytes themselves, for keying a MAC.
@@ -163,7 +163,7 @@ pub struct Policies {
 /// `[limits]`
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// `limits.max_keys`, default 1,000,000: most callers, and most charged quotas, held at a time.
+    /// `limits.max_keys`, default 1,000,000: most charged quotas (teams and resting instances) held at a time.
     pub max_keys: usize,
 }
 
@@ -243,7 +243,7 @@ fn upstream(mut table: Table<'_>) -> Option<Upstream> {
     });
     let id = header_text(&mut table, "access_key_id", None);
     let password =
-        table.file("access_key_password_file").map(|(_, bytes)| Secret::new(bytes)).and_then(|secret| {
+        table.file("access_key_password_file").map(|(_, bytes)| Secret::new(&bytes)).and_then(|secret| {
             let empty = secret.expose().is_empty();
             if empty {
                 table.fault("access_key_password_file", "is an empty file");
@@ -253,8 +253,11 @@ fn upstream(mut table: Table<'_>) -> Option<Upstream> {
     let timeout = seconds(&mut table, "timeout_seconds", 10, 1..=120);
     let action = header_text(&mut table, "action", Some("ResetInstancePassword"));
     let version = header_text(&mut table, "version", Some("2025-09-01"));
-    let ca =
-        if table.has("ca_file") { table.file("ca_file").map(|(_, bytes)| Some(bytes)) } else { Some(None) };
+    let ca = if table.has("ca_file") {
+        table.file("ca_file").map(|(_, bytes)| Some(bytes.to_vec()))
+    } else {
+        Some(None)
+    };
     Some(Upstream {
         url: url?,
         access_key_id: id?,
@@ -389,7 +392,7 @@ fn issuer(mut table: Table<'_>) -> Option<Issuer> {
 
 fn jwks(table: &mut Table<'_>) -> Option<KeySource> {
     let (path, bytes) = table.file("jwks_file")?;
-    match String::from_utf8(bytes) {
+    match String::from_utf8(bytes.to_vec()) {
         Ok(text) => Some(KeySource::JwksFile { path, text }),
         Err(_) => {
             table.fault("jwks_file", format!("{} is not UTF-8", path.display()));
@@ -401,7 +404,7 @@ fn jwks(table: &mut Table<'_>) -> Option<KeySource> {
 /// A secret shorter than the hash would be the weakest part of the signature (RFC 7518, section 3.2).
 fn secret(table: &mut Table<'_>) -> Option<KeySource> {
     let (path, bytes) = table.file("secret_file")?;
-    let secret = Secret::new(bytes);
+    let secret = Secret::new(&bytes);
     if secret.expose().len() < 32 {
         table.fault(
             "secret_file",

@@ -1,1 +1,63 @@
+use super::*;
+use crate::authz::tests::authorized;
 
+const LIMITS: &str =
+    "[default]\nteam = { requests = 2, period_seconds = 3600, burst = 2 }\ninstance_cooldown_seconds = 60\n";
+
+fn limiter(max_keys: usize) -> Limiter {
+    Limiter::new(&crate::authz::tests::revision_with("x", LIMITS), max_keys, Arc::default())
+}
+
+fn left(limiter: &Limiter) -> u32 {
+    let revision = crate::authz::tests::revision_with("x", LIMITS);
+    limiter.team_standing(&revision, &"a".parse().expect("a name")).remaining
+}
+
+fn spent(refused: Result<Permit, Box<Limited>>) -> Limit {
+    match refused.expect_err("refused").error {
+        Error::Spent(spent) => spent.limit,
+        Error::Overflow(_) => panic!("spent, not overflown"),
+    }
+}
+
+#[test]
+fn a_permit_that_does_not_become_an_intent_gives_all_back() {
+    let limiter = limiter(100);
+    let permit = limiter.admit(authorized("a", "ins-1", LIMITS)).expect("admitted");
+    assert_eq!(left(&limiter), 1);
+    drop(permit);
+    assert_eq!(left(&limiter), 2);
+    assert!(limiter.admit(authorized("a", "ins-1", LIMITS)).is_ok(), "the cool-down came back too");
+}
+
+#[test]
+fn what_is_kept_follows_the_outcome() {
+    let limiter = limiter(100);
+    let charged = || limiter.admit(authorized("a", "ins-1", LIMITS)).map(|permit| permit.into_parts().1);
+    charged().expect("admitted").give_back();
+    assert_eq!(left(&limiter), 2, "not sent: all comes back");
+    charged().expect("admitted").keep_team();
+    assert_eq!(left(&limiter), 1, "rejected: the team's quota is spent");
+    charged().expect("the cool-down came back").keep();
+    assert_eq!(left(&limiter), 0);
+    assert_eq!(spent(limiter.admit(authorized("a", "ins-2", LIMITS))), Limit::Team);
+}
+
+#[test]
+fn all_quotas_are_charged_or_none() {
+    let limiter = limiter(100);
+    let kept = limiter.admit(authorized("a", "ins-1", LIMITS)).expect("admitted");
+    assert_eq!(spent(limiter.admit(authorized("a", "ins-1", LIMITS))), Limit::Cooldown);
+    assert_eq!(left(&limiter), 1, "the refused one cost the team nothing");
+    drop(kept);
+}
+
+#[test]
+fn more_keys_than_are_counted_refuse_instead_of_forgetting() {
+    let limiter = limiter(2);
+    let first = limiter.admit(authorized("a", "ins-1", LIMITS)).expect("admitted");
+    let refused = limiter.admit(authorized("a", "ins-2", LIMITS)).expect_err("no room");
+    assert_eq!(refused.error, Error::Overflow(Overflow));
+    drop(first);
+    assert!(limiter.admit(authorized("a", "ins-2", LIMITS)).is_ok(), "what is all there again makes room");
+}

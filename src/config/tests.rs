@@ -1,0 +1,180 @@
+use super::*;
+
+const GOOD: &str = r#"
+[server]
+listen = "127.0.0.1:0"
+[issuers.corp]
+issuer = "https://corp.example"
+algorithms = ["ES256"]
+jwks_file = "jwks.json"
+may_assert_teams = ["payments", "shop-*"]
+[upstream]
+access_key_id = "ak"
+access_key_password_file = "key"
+"#;
+
+fn load(text: &str, env: &[(&str, &str)]) -> Result<Config, String> {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("jwks.json"), "{}").expect("written");
+    std::fs::write(folder.path().join("key"), "secret\r\n").expect("written");
+    std::fs::write(folder.path().join("short"), "secret").expect("written");
+    let file = folder.path().join("zengate.toml");
+    std::fs::write(&file, text).expect("written");
+    let env: BTreeMap<String, String> = env.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
+    Config::load(&file, &env).map_err(|faults| faults.to_string())
+}
+
+#[test]
+fn a_short_file_is_whole() {
+    let config = load(GOOD, &[]).expect("good");
+    assert_eq!(config.upstream.url.as_str(), "https://console.zenlayer.com/");
+    assert_eq!(config.upstream.access_key_password.expose(), b"secret", "without its line end");
+    assert_eq!((config.upstream.timeout.as_secs(), config.server.shutdown.as_secs()), (10, 30));
+    assert_eq!(config.operations.listen.to_string(), "127.0.0.1:9464");
+    let shown = config.show();
+    assert!(shown.contains("access_key_password_file = \"key\""), "{shown}");
+    assert!(!format!("{config:?}{shown}").contains("secret\""), "nothing prints a secret: {config:?}");
+}
+
+#[test]
+fn the_environment_overrides_any_key() {
+    let config = load(
+        GOOD,
+        &[
+            ("ZENGATE__ISSUERS__CORP__LEEWAY_SECONDS", "7"),
+            ("ZENGATE__ISSUERS__CORP__AUDIENCES", r#"["a", "b,c"]"#),
+            ("ZENGATE__SERVER__TRUSTED_PROXIES", "10.0.0.0/8, 192.0.2.0/24"),
+            ("ZENGATE__TELEMETRY__LOG", "debug"),
+            ("ZENGATE_PORT", "tcp://10.0.0.1:80"),
+            ("ZENGATE_SERVICE_HOST", "10.0.0.1"),
+        ],
+    )
+    .expect("good");
+    let corp = config.issuers.values().next().expect("an issuer");
+    assert_eq!(
+        (corp.leeway.as_secs(), corp.audiences.as_slice()),
+        (7, &["a".to_owned(), "b,c".to_owned()][..])
+    );
+    assert_eq!(config.server.trusted_proxies.len(), 2);
+    assert_eq!(config.telemetry.log, "debug");
+}
+
+#[test]
+fn each_bad_setting_is_told_by_its_path() {
+    let replaced = |from: &str, to: &str| {
+        assert!(GOOD.contains(from), "{from}");
+        GOOD.replace(from, to)
+    };
+    for (row, text, env, message) in [
+        ("not TOML", "[server".to_owned(), None, "is not TOML"),
+        ("an unknown table", format!("{GOOD}\n[sever]\nx = 1"), None, "sever: is not a known key"),
+        (
+            "an unknown key by the environment",
+            GOOD.to_owned(),
+            Some(("ZENGATE__SERVER__PORT", "1")),
+            "server.port: is not a known key (from ZENGATE__SERVER__PORT)",
+        ),
+        (
+            "a name that names nothing",
+            GOOD.to_owned(),
+            Some(("ZENGATE__", "1")),
+            "ZENGATE__: does not name a key",
+        ),
+        (
+            "a wrong type by the environment",
+            GOOD.to_owned(),
+            Some(("ZENGATE__SERVER__WORKERS", "two")),
+            "server.workers: must be a whole number from 1 to 256, not \"two\"",
+        ),
+        ("no address", replaced("127.0.0.1:0", "localhost"), None, "server.listen: \"localhost\""),
+        (
+            "a table that is none",
+            replaced("[server]\nlisten = \"127.0.0.1:0\"", "server = 1"),
+            None,
+            "server: must be a table",
+        ),
+        (
+            "no issuer",
+            "[upstream]\naccess_key_id = \"a\"\naccess_key_password_file = \"key\"".to_owned(),
+            None,
+            "issuers: is required",
+        ),
+        (
+            "a bad issuer's name",
+            replaced("issuers.corp", "issuers.Corp"),
+            None,
+            "issuers.Corp: an issuer's name",
+        ),
+        (
+            "no teams",
+            replaced("may_assert_teams = [\"payments\", \"shop-*\"]", ""),
+            None,
+            "issuers.corp.may_assert_teams: is required",
+        ),
+        (
+            "a bad team",
+            replaced("shop-*", "Shop"),
+            None,
+            "issuers.corp.may_assert_teams: \"Shop\": a team's name",
+        ),
+        (
+            "two key sources",
+            replaced("jwks_file", "secret_file = \"key\"\njwks_file"),
+            None,
+            "issuers.corp: needs exactly one of",
+        ),
+        (
+            "a secret with public algorithms",
+            replaced("jwks_file = \"jwks.json\"", "secret_file = \"jwks.json\""),
+            None,
+            "fewer than the 32 bytes",
+        ),
+        ("HS256 with a key set", replaced("ES256", "HS256"), None, "issuers.corp.algorithms: must be"),
+        ("an algorithm never heard of", replaced("ES256", "none"), None, "issuers.corp.algorithms: \"none\""),
+        (
+            "no pointer",
+            replaced("algorithms", "subject_claim = \"sub\"\nalgorithms"),
+            None,
+            "issuers.corp.subject_claim",
+        ),
+        (
+            "plain HTTP",
+            format!("{GOOD}url = \"http://console.zenlayer.com\""),
+            None,
+            "upstream.url: \"http://console.zenlayer.com\": http is for loopback only",
+        ),
+        (
+            "HTTP to a name like loopback",
+            format!("{GOOD}url = \"http://localhost.evil.example\""),
+            None,
+            "http is for loopback only",
+        ),
+        ("a URL with a path", format!("{GOOD}url = \"https://h/x\""), None, "upstream.url"),
+        ("a URL with a user", format!("{GOOD}url = \"https://u:p@h\""), None, "upstream.url"),
+        (
+            "a newline in a header",
+            format!("{GOOD}action = \"a\\nb\""),
+            None,
+            "upstream.action: must be printable ASCII",
+        ),
+        ("a missing file", replaced("\"key\"", "\"nothing\""), None, "upstream.access_key_password_file"),
+        (
+            "another store",
+            format!("{GOOD}[audit]\nstore = \"postgres\""),
+            None,
+            "audit.store: is \"postgres\": must be one of \"sqlite\"",
+        ),
+    ] {
+        let env: Vec<_> = env.into_iter().collect();
+        let faults = load(&text, &env).expect_err(row);
+        assert!(faults.contains(message), "{row}: {faults}");
+    }
+}
+
+#[test]
+fn two_issuers_of_one_name_are_told_apart() {
+    let second = "[issuers.other]\nissuer = \"https://corp.example\"\nalgorithms = [\"ES256\"]\n\
+        jwks_file = \"jwks.json\"\nmay_assert_teams = [\"*\"]\n";
+    let faults = load(&format!("{GOOD}{second}"), &[]).expect_err("one `iss` for two");
+    assert!(faults.contains("issuers.other: has the same `issuer` as issuers.corp"), "{faults}");
+}
