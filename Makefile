@@ -13,6 +13,7 @@ test: ## Install what is missing and check everything
 lint: ## Formatting and lints alone
 	cargo fmt --all --check
 	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --no-default-features --lib --bins -- -D warnings
 
 fmt: ## Format the code
 	cargo fmt --all

@@ -5,26 +5,62 @@ cd "$(dirname "$0")/../.."
 mkdir -p target/tools
 
 log=target/tools/install.log
-bash tests/tools/install.sh >"$log" 2>&1 &
+# In a process group of its own, to be ended as a whole.
+set -m
+bash tests/tools/install.sh >"$log" 2>&1 </dev/null &
 install=$!
-trap 'kill "$install" 2>/dev/null || true' EXIT
+set +m
 
+leave() {
+  [ -n "$install" ] || return 0
+  kill -TERM -- "-$install" 2>/dev/null || true
+  wait "$install" 2>/dev/null || true
+}
+trap leave EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+installed() {
+  [ -n "$install" ] || return 0
+  local code=0
+  wait "$install" || code=$?
+  install=
+  if [ "$code" -ne 0 ]; then
+    cat "$log" >&2
+    echo "The test tools could not be installed (above)." >&2
+    exit 1
+  fi
+}
+
+# A failed installation is told at the next stage, not after all the builds.
 stage() {
   local name=$1 began=$SECONDS
   shift
+  if [ -n "$install" ] && ! kill -0 "$install" 2>/dev/null; then installed; fi
   printf '== %s\n' "$name"
-  "$@"
+  "$@" </dev/null
   printf '== %s: %d s\n' "$name" "$((SECONDS - began))"
 }
 
-installed() {
-  wait "$install" || { cat "$log" >&2; echo "The tools could not be installed (above)." >&2; exit 1; }
+export ZENGATE_TEST_PYTHON=$PWD/target/tools/venv/bin/python
+# Relative to the crate, where cargo runs tests: the command is split at spaces, a path here may have some.
+export ZENGATE_TEST_SPEC_LINT="target/tools/node/node_modules/.bin/redocly lint --config tests/tools/redocly.yaml"
+export REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true
+
+found() {
+  installed
+  ZENGATE_TEST_PROMTOOL=$(command -v promtool)
+  ZENGATE_TEST_STRACE=$(command -v strace)
+  export ZENGATE_TEST_PROMTOOL ZENGATE_TEST_STRACE
+  test -x "$ZENGATE_TEST_PYTHON"
+  test -x "${ZENGATE_TEST_SPEC_LINT%% *}"
 }
 
 stage "format" cargo fmt --all --check
 stage "lint" cargo clippy --locked --all-targets -- -D warnings
 stage "lint without the simulator" cargo clippy --locked --no-default-features --lib --bins -- -D warnings
 stage "build" cargo test --locked --no-run
-stage "tools (beside the build)" installed
+stage "tools (beside the builds)" found
+stage "spelling" target/tools/venv/bin/typos
 stage "test" cargo test --locked
 printf '== all: %d s\n' "$SECONDS"
