@@ -12,7 +12,7 @@ test: ## Install what is missing and check everything
 
 lint: ## Formatting and lints alone
 	cargo fmt --all --check
-	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --all-targets --features bench -- -D warnings
 	cargo clippy --locked --no-default-features --lib --bins -- -D warnings
 
 fmt: ## Format the code
@@ -24,7 +24,7 @@ spec: ## Refresh openapi/openapi.json from the handlers
 	mv target/openapi.json openapi/openapi.json
 
 bench: ## Micro-benchmarks of the hot steps
-	cargo bench --locked
+	cargo bench --locked --features bench
 
 tools: ## Install what the tests need
 	bash tests/tools/install.sh

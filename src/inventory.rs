@@ -36,7 +36,7 @@ impl Seen {
         self.call
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "bench"))]
     pub(crate) fn for_test(call: Call, attributes: Option<Attributes>) -> Self {
         Self { call, attributes: attributes.map(Arc::new) }
     }

@@ -153,7 +153,7 @@ pub struct Call {
     pub origin: Origin,
 }
 
-#[cfg(test)]
+#[cfg(any(test, feature = "bench"))]
 impl Identity {
     /// An identity without a token.
     pub(crate) fn for_test(subject: &str, teams: &[&str]) -> Self {

@@ -57,7 +57,7 @@ found() {
 }
 
 stage "format" cargo fmt --all --check
-stage "lint" cargo clippy --locked --all-targets -- -D warnings
+stage "lint" cargo clippy --locked --all-targets --features bench -- -D warnings
 stage "lint without the simulator" cargo clippy --locked --no-default-features --lib --bins -- -D warnings
 stage "build" cargo test --locked --no-run
 stage "tools (beside the builds)" found

@@ -1,0 +1,159 @@
+//! What the steps of a reset cost, and a whole one over loopback.
+
+use std::hint::black_box;
+use std::net::TcpStream;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use jiff::Timestamp;
+use jsonwebtoken::{Algorithm, EncodingKey};
+use serde_json::json;
+use zengate::app::App;
+use zengate::authn::Authenticator;
+use zengate::config::Config;
+use zengate::http::Signer;
+use zengate::simulator::{Settings, Simulator, parse_instances};
+
+#[allow(dead_code, reason = "the benchmark uses its part of it")]
+#[path = "../tests/support/http.rs"]
+mod http;
+#[allow(dead_code, reason = "the benchmark uses its part of it")]
+#[path = "../tests/support/keys.rs"]
+mod keys;
+
+fn signing(criterion: &mut Criterion) {
+    let signer = Signer::new("access-key-id", b"access-key-password");
+    let body = br#"{"instanceId":"1234567890123456789","password":"Example~2026"}"#;
+    criterion.bench_function("sign a reset", |bencher| {
+        bencher.iter(|| {
+            signer.authorization(1_700_000_000, "console.zenlayer.com", "application/json", black_box(body))
+        });
+    });
+}
+
+/// A whole configuration in a folder, of a gateway without limits that a benchmark would meet.
+fn configured(simulator: &Simulator) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path();
+    let policies = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+    std::fs::create_dir_all(path.join("policies/teams")).expect("made");
+    for name in ["schema.cedarschema", "global.cedar", "teams/payments.cedar", "teams/web.cedar"] {
+        std::fs::copy(policies.join(name), path.join("policies").join(name)).expect("copied");
+    }
+    let limits = "[default]\nteam = { requests = 10000000, period_seconds = 60, burst = 1000000 }\n\
+        caller = { requests = 10000000, period_seconds = 60, burst = 1000000 }\ninstance_cooldown_seconds = 0\n";
+    std::fs::write(path.join("policies/limits.toml"), limits).expect("written");
+    std::fs::write(path.join("jwks.json"), keys::jwks()).expect("written");
+    std::fs::write(path.join("secret"), keys::SECRET).expect("written");
+    std::fs::write(path.join("key"), "sk").expect("written");
+    let config = format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\nworkers = 1\n[operations]\nlisten = \"127.0.0.1:0\"\n\
+         [issuers.corp]\nissuer = \"{}\"\nalgorithms = [\"RS256\", \"ES256\", \"EdDSA\"]\njwks_file = \"jwks.json\"\n\
+         may_assert_teams = [\"payments\"]\n[issuers.portal]\nissuer = \"{}\"\nalgorithms = [\"HS256\"]\n\
+         secret_file = \"secret\"\nmay_assert_teams = [\"payments\"]\n[upstream]\nurl = \"http://{}\"\n\
+         access_key_id = \"ak\"\naccess_key_password_file = \"key\"\n",
+        keys::CORP,
+        keys::PORTAL,
+        simulator.addr(),
+    );
+    std::fs::write(path.join("zengate.toml"), config).expect("written");
+    folder
+}
+
+fn simulator() -> Simulator {
+    let instances = json!([{
+        "instanceId": "ins-1", "instanceName": "ins-1", "status": "RUNNING", "enableAgent": true,
+        "tags": { "tags": [{ "key": "team", "value": "payments" }, { "key": "env", "value": "dev" }] },
+    }]);
+    Simulator::start(Settings {
+        listen: "127.0.0.1:0".parse().expect("an address"),
+        instances: parse_instances(&instances.to_string()).expect("instances"),
+        access_key_id: "ak".to_owned(),
+        access_key_password: "sk".to_owned().into(),
+        busy: Duration::ZERO,
+    })
+    .expect("a simulator")
+}
+
+fn load(folder: &tempfile::TempDir) -> Config {
+    let env = std::collections::BTreeMap::<String, String>::new();
+    Config::load(&folder.path().join("zengate.toml"), &env).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn tokens(criterion: &mut Criterion) {
+    let simulator = simulator();
+    let folder = configured(&simulator);
+    let authenticator = Authenticator::new(load(&folder).issuers).unwrap_or_else(|e| panic!("{e:?}"));
+    let corp = keys::claims("alice", json!(["payments"]));
+    let mut portal = corp.clone();
+    portal["iss"] = json!(keys::PORTAL);
+    let secret = EncodingKey::from_secret(keys::SECRET.as_bytes());
+    let now = Timestamp::now();
+    for (name, token) in [
+        ("RS256", keys::signed(Algorithm::RS256, Some("rsa"), &corp, &keys::KEYS.rsa)),
+        ("ES256", keys::signed(Algorithm::ES256, Some("ec"), &corp, &keys::KEYS.ec)),
+        ("EdDSA", keys::signed(Algorithm::EdDSA, Some("ed"), &corp, &keys::KEYS.ed)),
+        ("HS256", keys::signed(Algorithm::HS256, None, &portal, &secret)),
+    ] {
+        criterion.bench_function(&format!("check a token, {name}"), |bencher| {
+            bencher.iter(|| authenticator.check(black_box(&token), now).expect("good"));
+        });
+    }
+}
+
+fn decisions(criterion: &mut Criterion) {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+    criterion.bench_function("decide a reset by the shipped policies", |bencher| {
+        let decide = zengate::bench::decision(&folder);
+        bencher.iter(|| assert!(black_box(&decide)()));
+    });
+}
+
+/// One caller on one connection, one request at a time: the latency of everything, with two synced commits.
+fn whole(criterion: &mut Criterion) {
+    let simulator = simulator();
+    let folder = configured(&simulator);
+    let config = load(&folder);
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let (started, ready) = mpsc::channel();
+    let gateway = std::thread::spawn(move || {
+        zengate::app::block_on(async move {
+            let app = App::start(config).unwrap_or_else(|e| panic!("{e}"));
+            started.send(app.address()).expect("somebody waits");
+            app.run(async move { _ = stopped.await }).await.expect("served");
+        });
+    });
+    let address = ready.recv().expect("started");
+    let token = keys::token(&keys::claims("alice", json!(["payments"])));
+    let request = |method: &str, path: &str, body: &str| {
+        format!(
+            "{method} {path} HTTP/1.1\r\nhost: h\r\nauthorization: Bearer {token}\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    let mut stream = TcpStream::connect(address).expect("connected");
+    stream.set_nodelay(true).expect("set");
+    let mut measure = |name: &str, bytes: String, status: u16| {
+        criterion.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                std::io::Write::write_all(&mut stream, bytes.as_bytes()).expect("written");
+                assert_eq!(http::read(&mut stream).status, status);
+            });
+        });
+    };
+    let reset = request("POST", "/v1/instances/ins-1/password-resets", r#"{"password":"Example~2026"}"#);
+    measure("a whole reset, ES256, two synced commits", reset, 201);
+    measure("a call without policy or trail (whoami, ES256)", request("GET", "/v1/whoami", ""), 200);
+    drop(stop);
+    drop(stream);
+    gateway.join().expect("ended");
+}
+
+criterion_group! {
+    name = steps;
+    config = Criterion::default().sample_size(50).measurement_time(Duration::from_secs(3)).warm_up_time(Duration::from_secs(1));
+    targets = signing, tokens, decisions, whole
+}
+criterion_main!(steps);

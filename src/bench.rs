@@ -1,0 +1,39 @@
+//! What `benches/` may reach and nobody else (cargo feature `bench`).
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::authn::{Call, Identity, Origin};
+use crate::authz::{Policies, PolicyRevision};
+use crate::domain::{Password, RequestId, ResetRequest};
+use crate::inventory::{Attributes, Seen, Tag};
+
+/// A decision on one reset of the team payments, by the policies in `folder`: call it to decide once.
+pub fn decision(folder: &Path) -> impl Fn() -> bool {
+    let revision = PolicyRevision::load(folder).unwrap_or_else(|e| panic!("{e}"));
+    let policies = Policies::new(revision, Arc::default());
+    let mut attributes = Attributes::unknown("ins-1".parse().expect("an id"));
+    attributes.tags = vec![
+        Tag { key: "team".to_owned(), value: "payments".to_owned() },
+        Tag { key: "env".to_owned(), value: "dev".to_owned() },
+    ];
+    let origin = Origin {
+        request_id: RequestId::generate(),
+        address: "192.0.2.7".parse().expect("an address"),
+        user_agent: None,
+        at: jiff::Timestamp::now(),
+    };
+    move || {
+        let call = Call {
+            principal: Identity::for_test("alice", &["payments"]).acting_for(None).expect("one team"),
+            request: ResetRequest {
+                instance: "ins-1".parse().expect("an id"),
+                password: Password::parse("Example~2026".to_owned()).expect("a password"),
+                reason: None,
+                ticket: None,
+            },
+            origin: origin.clone(),
+        };
+        policies.authorize(Seen::for_test(call, Some(attributes.clone()))).is_ok()
+    }
+}
