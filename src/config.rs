@@ -3,6 +3,7 @@
 //! `docs/configuration.md` is the reference. A `ZENGATE__TABLE__KEY` variable overrides any key; other
 //! names that begin with `ZENGATE_` are left alone, since Kubernetes itself injects such.
 
+mod issuers;
 mod reader;
 mod sections;
 
@@ -10,11 +11,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+pub use issuers::{Issuer, KeySource, SignatureAlgorithm, TeamPattern};
 pub use reader::{Fault, Reader, Table, without_line_end};
-pub use sections::{
-    Audit, Issuer, KeySource, Limits, Operations, Policies, Secret, Server, SignatureAlgorithm, TeamPattern,
-    Telemetry, Upstream,
-};
+pub use sections::{Audit, Limits, Operations, Policies, Secret, Server, Telemetry, Upstream};
 
 use crate::domain::IssuerName;
 
