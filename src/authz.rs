@@ -193,8 +193,9 @@ impl Policies {
             }
         };
         let view = Question::of_instance(Action::ViewInstance, &seen);
-        let may_view =
-            seen.attributes().is_some() && matches!(revision.decide(&team, &view), Verdict::Permitted(_));
+        // Asked of a missing instance too, so that the time to refuse does not tell it from a foreign one.
+        let views = matches!(revision.decide(&team, &view), Verdict::Permitted(_));
+        let may_view = views && seen.attributes().is_some();
         let forbids = match &explanation {
             Explanation::Forbidden(forbids) => forbids.clone(),
             Explanation::NoPermit(_) | Explanation::Erred => Vec::new(),

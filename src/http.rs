@@ -29,7 +29,8 @@ pub struct Endpoint {
     reset_action: HeaderValue,
     signer: Signer,
     timeout: Duration,
-    tls: Arc<rustls::ClientConfig>,
+    /// None: plain HTTP, which the configuration allows on loopback alone.
+    tls: Option<Arc<rustls::ClientConfig>>,
 }
 
 /// The actions this gateway ever asks for. Their names are not signed, so no text of a caller's becomes one.
@@ -87,6 +88,10 @@ impl Endpoint {
             |text: &str| HeaderValue::from_str(text).expect("the configuration allows printable ASCII only");
         let url = settings.url.as_str().trim_end_matches('/');
         let (_, host) = url.split_once("://").expect("the configuration holds a whole URL");
+        let tls = match settings.url.scheme() {
+            "http" => None,
+            _ => Some(Arc::new(tls::client(settings.ca.as_deref())?)),
+        };
         Ok(Self {
             host: host.to_owned(),
             url: format!("{url}{PATH}"),
@@ -94,7 +99,7 @@ impl Endpoint {
             reset_action: header(&settings.action),
             signer: Signer::new(&settings.access_key_id, settings.access_key_password.expose()),
             timeout: settings.timeout,
-            tls: Arc::new(tls::client(settings.ca.as_deref())?),
+            tls,
         })
     }
 }
@@ -112,8 +117,12 @@ impl Client {
         // Connecting and shaking hands end well before the call does: a timeout of the call cannot say
         // whether anything was sent, theirs can.
         let third = endpoint.timeout / 3;
-        let connector = awc::Connector::new()
-            .rustls_0_23(endpoint.tls.clone())
+        let connector = awc::Connector::new();
+        let connector = match &endpoint.tls {
+            Some(tls) => connector.rustls_0_23(tls.clone()),
+            None => connector,
+        };
+        let connector = connector
             .limit(1024)
             .timeout(third)
             .handshake_timeout(third)
@@ -180,5 +189,27 @@ fn unanswered(error: SendRequestError) -> CallError {
         }
         SendRequestError::Connect(e) => CallError::NotSent(e.to_string()),
         other => CallError::Unanswered(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn only_an_error_from_before_the_connection_proves_that_nothing_was_sent() {
+        let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
+        for (row, error, not_sent) in [
+            ("refused", SendRequestError::Connect(ConnectError::Io(refused())), true),
+            ("not resolved", SendRequestError::Connect(ConnectError::NoRecords), true),
+            ("connecting took too long", SendRequestError::Connect(ConnectError::Timeout), true),
+            ("closed after it was had", SendRequestError::Connect(ConnectError::Disconnected), false),
+            ("while sending", SendRequestError::Send(refused()), false),
+            ("no answer in time", SendRequestError::Timeout, false),
+        ] {
+            assert_eq!(matches!(unanswered(error), CallError::NotSent(_)), not_sent, "{row}");
+        }
     }
 }

@@ -167,7 +167,8 @@ fn rejected(why: Rejection) -> Problem {
         ),
         Rejection::NotFound => Problem::new(Kind::NotFound, "Zenlayer has no instance with this id."),
         Rejection::Busy { retry_after } => Problem {
-            retry_after: Some(Duration::from_secs(retry_after.unwrap_or(1))),
+            // Zenlayer's word, within reason.
+            retry_after: Some(Duration::from_secs(retry_after.unwrap_or(1).min(3600))),
             ..Problem::new(
                 Kind::Unavailable,
                 "The account's requests are used up at Zenlayer. Try again later.",

@@ -62,9 +62,9 @@ impl LimitTable {
     }
 
     /// Reads limits.toml, or reports all that is wrong with it.
-    pub(super) fn load(file: &Path) -> Result<Self, Vec<Fault>> {
+    pub(super) fn parse(text: &str) -> Result<Self, Vec<Fault>> {
         let no_overrides = BTreeMap::<String, String>::new();
-        let mut reader = Reader::open(file, &no_overrides).map_err(|fault| vec![fault])?;
+        let mut reader = Reader::parse(text, Path::new(""), &no_overrides).map_err(|fault| vec![fault])?;
         let default = row(&mut reader.table("default"), &TeamLimits::default());
         let mut table = reader.table("teams");
         let teams = table.keys().into_iter().map(|name| {
@@ -96,6 +96,9 @@ fn row(table: &mut Table<'_>, default: &TeamLimits) -> Option<TeamLimits> {
     Some(TeamLimits { team: team?, caller: caller?, cooldown: cooldown? })
 }
 
+/// Longest time, in seconds, in which a spent burst is all there again.
+const LONGEST_REFILL: u128 = 31_536_000;
+
 /// A quota is whole: one key given asks for all three.
 fn quota(table: &mut Table<'_>, key: &str, default: &Quota) -> Option<Quota> {
     if !table.has(key) {
@@ -106,9 +109,16 @@ fn quota(table: &mut Table<'_>, key: &str, default: &Quota) -> Option<Quota> {
     let period = inner.integer("period_seconds", None, 1..=31_536_000);
     let burst = inner.integer("burst", None, 1..=1_000_000);
     let (requests, period, burst) = (requests?, period?, burst?);
-    // The state of a quota counts whole microseconds.
+    // The state of a quota counts whole microseconds, and must hold all of a burst.
     if requests > period * 1_000_000 {
         inner.fault("requests", "must be at most one a microsecond");
+        return None;
+    }
+    if u128::from(period) * u128::from(burst) / u128::from(requests) > LONGEST_REFILL {
+        inner.fault(
+            "burst",
+            "must be there again within a year: burst × period_seconds / requests ≤ 31536000",
+        );
         return None;
     }
     let number = |n: u64| u32::try_from(n).ok().and_then(NonZeroU32::new);

@@ -197,8 +197,8 @@ impl Faults {
     }
 
     fn limits(&mut self, file: &Path, hash: &mut Sha256) -> Option<LimitTable> {
-        self.read(file, hash)?;
-        match LimitTable::load(file) {
+        let text = self.read(file, hash)?;
+        match LimitTable::parse(&text) {
             Ok(limits) => Some(limits),
             Err(faults) => {
                 faults.iter().for_each(|fault| self.add(file, None, fault.to_string()));

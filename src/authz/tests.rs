@@ -240,6 +240,13 @@ fn a_folder_that_is_wrong_says_where() {
             "[teams.a]\nteam = {requests = 10000001, period_seconds = 60, burst = 1}",
             "out of bounds",
         ),
+        (
+            "a burst of ages",
+            "",
+            permit,
+            "[default]\nteam = {requests = 1, period_seconds = 31536000, burst = 1000000}",
+            "default.team.burst: must be there again",
+        ),
         ("no such team", "", permit, "[teams.A]\ninstance_cooldown_seconds = 1", "teams.A: a team's name is"),
     ] {
         let faults = load(global, &[("a", team)], limits).expect_err(row).to_string();

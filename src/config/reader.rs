@@ -47,10 +47,15 @@ pub struct Table<'r> {
 }
 
 impl Reader {
-    /// Parses `file` and lays the `ZENGATE__…` variables of `env` over it.
+    /// Reads `file` and lays the `ZENGATE__…` variables of `env` over it.
     pub fn open(file: &Path, env: &impl Env) -> Result<Self, Fault> {
         let text = std::fs::read_to_string(file)
             .map_err(|e| Fault { key: String::new(), message: format!("cannot be read: {e}") })?;
+        Self::parse(&text, file.parent().unwrap_or(Path::new("")), env)
+    }
+
+    /// The same of a text whose paths are relative to `folder`.
+    pub fn parse(text: &str, folder: &Path, env: &impl Env) -> Result<Self, Fault> {
         let mut values: toml::Table = text.parse().map_err(|e: toml::de::Error| Fault {
             key: String::new(),
             message: format!("is not TOML: {e}"),
@@ -65,8 +70,7 @@ impl Reader {
                 Err(()) => faults.push(Fault { key: name, message: "does not name a key".to_owned() }),
             }
         }
-        let folder = file.parent().unwrap_or(Path::new("")).to_owned();
-        Ok(Self { values, effective: toml::Table::new(), from_env, faults, folder })
+        Ok(Self { values, effective: toml::Table::new(), from_env, faults, folder: folder.to_owned() })
     }
 
     /// Takes the table `name`; a missing one is an empty one.

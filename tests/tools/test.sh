@@ -56,11 +56,19 @@ found() {
   test -x "${ZENGATE_TEST_SPEC_LINT%% *}"
 }
 
+none_ignored() {
+  if grep -rnE '#\[ignore|#!\[ignore' src tests benches; then
+    echo "A test that is ignored checks nothing." >&2
+    return 1
+  fi
+}
+
 stage "format" cargo fmt --all --check
 stage "lint" cargo clippy --locked --all-targets --features bench -- -D warnings
 stage "lint without the simulator" cargo clippy --locked --no-default-features --lib --bins -- -D warnings
 stage "build" cargo test --locked --no-run
 stage "tools (beside the builds)" found
+stage "no test is skipped" none_ignored
 stage "spelling" target/tools/venv/bin/typos
 stage "test" cargo test --locked
 printf '== all: %d s\n' "$SECONDS"
