@@ -66,6 +66,7 @@ impl Authenticator {
         let parts = Parts::split(token)?;
         let issuer = self.by_iss.get(&parts.unverified_issuer()?).ok_or(Refusal::UnknownIssuer)?;
         let claims = issuer.keys.verify(&parts)?;
+        issuer.check_type(&parts)?;
         issuer.identify(&claims, now)
     }
 }

@@ -29,7 +29,8 @@ impl From<authn::Refusal> for Problem {
             R::ClaimMissing(_) | R::ClaimShape(_) => {
                 Some("A claim of the token is missing or has the wrong shape.")
             }
-            R::Critical(_) | R::UnknownIssuer | R::Algorithm | R::UnknownKey | R::Signature => {
+            R::Lifetime => Some("The token lives longer than is accepted here."),
+            R::Critical(_) | R::Type | R::UnknownIssuer | R::Algorithm | R::UnknownKey | R::Signature => {
                 Some("The token is not one that is accepted here.")
             }
         };

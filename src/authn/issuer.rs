@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::claims::Claims;
 use super::keys::{KeyFault, Keys};
 use super::principal::Identity;
-use super::token::Refusal;
+use super::token::{Parts, Refusal};
 use crate::config::{self, TeamPattern};
 use crate::domain::{IssuerName, TeamName};
 
@@ -70,7 +70,21 @@ impl Issuer {
                 return Err(Refusal::NotYetValid);
             }
         }
+        if let Some(longest) = self.settings.max_lifetime {
+            let lives = claims.date("iat")?.map(|iat| exp - iat);
+            if lives.is_none_or(|lived| lived > seconds(longest)) {
+                return Err(Refusal::Lifetime);
+            }
+        }
         Timestamp::from_second(exp).map_err(|_| Refusal::ClaimShape("exp"))
+    }
+
+    /// `at+jwt` and `application/at+jwt` are one type (RFC 7515, section 4.1.9).
+    pub(super) fn check_type(&self, parts: &Parts<'_>) -> Result<(), Refusal> {
+        let Some(required) = &self.settings.required_typ else { return Ok(()) };
+        let bare = |typ: &str| typ.to_ascii_lowercase().trim_start_matches("application/").to_owned();
+        let given = parts.header.typ.as_deref().map(bare);
+        if given == Some(bare(required)) { Ok(()) } else { Err(Refusal::Type) }
     }
 
     fn subject<'c>(&self, claims: &'c Claims) -> Result<&'c str, Refusal> {

@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, KeyAlgorithm, PublicKeyUse};
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
 
@@ -20,12 +20,13 @@ pub struct KeyFault {
     pub why: String,
 }
 
-/// One issuer's keys. Each is bound to the one algorithm it may verify.
+/// One issuer's keys. Each is bound to the algorithms it may verify: those of the issuer that fit its type, or the
+/// one that it names itself.
 pub(super) struct Keys(Vec<Key>);
 
 struct Key {
     id: Option<String>,
-    algorithm: SignatureAlgorithm,
+    algorithms: Vec<SignatureAlgorithm>,
     verifier: DecodingKey,
 }
 
@@ -38,7 +39,7 @@ impl Keys {
         match source {
             KeySource::Secret(secret) => Ok(Self(vec![Key {
                 id: None,
-                algorithm: SignatureAlgorithm::Hs256,
+                algorithms: allowed.to_vec(),
                 verifier: DecodingKey::from_secret(secret.expose()),
             }])),
             KeySource::JwksFile { path, text } => Self::from_jwks(issuer, text, allowed)
@@ -57,7 +58,7 @@ impl Keys {
         for value in set.keys {
             let id = value.get("kid").and_then(|kid| kid.as_str()).map(str::to_owned);
             match usable(value, allowed) {
-                Ok((algorithm, verifier)) => keys.push(Key { id, algorithm, verifier }),
+                Ok((algorithms, verifier)) => keys.push(Key { id, algorithms, verifier }),
                 Err(why) => tracing::warn!(
                     issuer.name = %issuer,
                     key.id = id.as_deref().unwrap_or_default(),
@@ -74,7 +75,7 @@ impl Keys {
     /// Checks the signature and only then reads the claims.
     pub(super) fn verify(&self, parts: &Parts<'_>) -> Result<Claims, Refusal> {
         let algorithm: SignatureAlgorithm = parts.header.alg.parse().map_err(|_| Refusal::Algorithm)?;
-        let mut fitting = self.0.iter().filter(|key| key.algorithm == algorithm).peekable();
+        let mut fitting = self.0.iter().filter(|key| key.algorithms.contains(&algorithm)).peekable();
         if fitting.peek().is_none() {
             return Err(Refusal::Algorithm);
         }
@@ -101,45 +102,58 @@ impl Keys {
 fn jsonwebtoken_algorithm(algorithm: SignatureAlgorithm) -> Algorithm {
     match algorithm {
         SignatureAlgorithm::Rs256 => Algorithm::RS256,
+        SignatureAlgorithm::Rs384 => Algorithm::RS384,
+        SignatureAlgorithm::Rs512 => Algorithm::RS512,
+        SignatureAlgorithm::Ps256 => Algorithm::PS256,
+        SignatureAlgorithm::Ps384 => Algorithm::PS384,
+        SignatureAlgorithm::Ps512 => Algorithm::PS512,
         SignatureAlgorithm::Es256 => Algorithm::ES256,
+        SignatureAlgorithm::Es384 => Algorithm::ES384,
         SignatureAlgorithm::EdDsa => Algorithm::EdDSA,
         SignatureAlgorithm::Hs256 => Algorithm::HS256,
+        SignatureAlgorithm::Hs384 => Algorithm::HS384,
+        SignatureAlgorithm::Hs512 => Algorithm::HS512,
     }
 }
 
-/// The one algorithm that a key serves, or why it serves none.
+/// The algorithms that a key serves, or why it serves none.
 fn usable(
     value: serde_json::Value,
     allowed: &[SignatureAlgorithm],
-) -> Result<(SignatureAlgorithm, DecodingKey), String> {
+) -> Result<(Vec<SignatureAlgorithm>, DecodingKey), String> {
+    use SignatureAlgorithm as A;
     let jwk: Jwk = serde_json::from_value(value).map_err(|e| format!("it is not a JWK: {e}"))?;
     if !matches!(jwk.common.public_key_use, None | Some(PublicKeyUse::Signature)) {
         return Err("its use is not \"sig\"".to_owned());
     }
-    let (algorithm, name) = match &jwk.algorithm {
+    let fitting: &[A] = match &jwk.algorithm {
         AlgorithmParameters::RSA(rsa) => {
             let modulus = URL_SAFE_NO_PAD.decode(&rsa.n).map_err(|_| "its modulus is not base64url")?;
             let bits = modulus.iter().skip_while(|b| **b == 0).count() * 8;
             if bits < 2048 {
                 return Err("its RSA modulus is shorter than 2048 bits".to_owned());
             }
-            (SignatureAlgorithm::Rs256, KeyAlgorithm::RS256)
+            &[A::Rs256, A::Rs384, A::Rs512, A::Ps256, A::Ps384, A::Ps512]
         }
-        AlgorithmParameters::EllipticCurve(ec) if ec.curve == EllipticCurve::P256 => {
-            (SignatureAlgorithm::Es256, KeyAlgorithm::ES256)
-        }
-        AlgorithmParameters::OctetKeyPair(okp) if okp.curve == EllipticCurve::Ed25519 => {
-            (SignatureAlgorithm::EdDsa, KeyAlgorithm::EdDSA)
-        }
+        AlgorithmParameters::EllipticCurve(ec) if ec.curve == EllipticCurve::P256 => &[A::Es256],
+        AlgorithmParameters::EllipticCurve(ec) if ec.curve == EllipticCurve::P384 => &[A::Es384],
+        AlgorithmParameters::OctetKeyPair(okp) if okp.curve == EllipticCurve::Ed25519 => &[A::EdDsa],
         AlgorithmParameters::OctetKey(_) => return Err("it is symmetric: use secret_file".to_owned()),
         _ => return Err("its type or curve is not supported".to_owned()),
     };
-    if jwk.common.key_algorithm.is_some_and(|alg| alg != name) {
-        return Err("its alg does not fit its type".to_owned());
-    }
-    if !allowed.contains(&algorithm) {
+    let named = match jwk.common.key_algorithm {
+        None => None,
+        Some(named) => {
+            let named = named.to_string().parse::<A>().ok().filter(|named| fitting.contains(named));
+            Some(named.ok_or("its alg does not fit its type")?)
+        }
+    };
+    let serves =
+        |algorithm: &&A| allowed.contains(algorithm) && named.is_none_or(|named| named == **algorithm);
+    let algorithms: Vec<A> = fitting.iter().filter(serves).copied().collect();
+    if algorithms.is_empty() {
         return Err("its algorithm is not one of the issuer's".to_owned());
     }
     let verifier = DecodingKey::from_jwk(&jwk).map_err(|e| format!("it cannot be used: {e}"))?;
-    Ok((algorithm, verifier))
+    Ok((algorithms, verifier))
 }

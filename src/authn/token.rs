@@ -38,6 +38,10 @@ pub enum Refusal {
     Expired,
     #[error("it is not valid yet")]
     NotYetValid,
+    #[error("it lives longer than its issuer's tokens may, or does not say when it was issued")]
+    Lifetime,
+    #[error("its `typ` is not the one its issuer's tokens have")]
+    Type,
 }
 
 impl Refusal {
@@ -58,6 +62,8 @@ impl Refusal {
             Self::Audience => "audience",
             Self::Expired => "expired",
             Self::NotYetValid => "not-yet-valid",
+            Self::Lifetime => "lifetime",
+            Self::Type => "type",
         }
     }
 }
@@ -67,6 +73,7 @@ impl Refusal {
 pub(super) struct Header {
     pub(super) alg: String,
     pub(super) kid: Option<String>,
+    pub(super) typ: Option<String>,
     crit: Option<serde::de::IgnoredAny>,
     b64: Option<serde::de::IgnoredAny>,
 }

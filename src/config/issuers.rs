@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -23,8 +24,14 @@ pub struct Issuer {
     pub scopes_claim: String,
     pub may_assert_teams: Vec<TeamPattern>,
     pub may_assert_scopes: Vec<String>,
+    /// Another issuer may assert the same teams, and says so too; default false.
+    pub shared: bool,
     /// Allowed clock difference, default 30 s.
     pub leeway: Duration,
+    /// Longest time from `iat` to `exp` that is accepted; None: any.
+    pub max_lifetime: Option<Duration>,
+    /// The `typ` that a token's header must have, such as `at+jwt` (RFC 9068); None: any.
+    pub required_typ: Option<String>,
 }
 
 /// Where an issuer's keys come from.
@@ -32,30 +39,63 @@ pub struct Issuer {
 pub enum KeySource {
     /// A JWK Set (RFC 7517), with the path it was read from.
     JwksFile { path: PathBuf, text: String },
-    /// A secret shared with the issuer, for HS256.
+    /// A secret shared with the issuer, for HS256, HS384 and HS512.
     Secret(Secret),
 }
 
-/// A signature algorithm that an issuer may use.
+/// A signature algorithm that an issuer may use (RFC 7518, RFC 8037).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SignatureAlgorithm {
     Rs256,
+    Rs384,
+    Rs512,
+    Ps256,
+    Ps384,
+    Ps512,
     Es256,
+    Es384,
     EdDsa,
     Hs256,
+    Hs384,
+    Hs512,
+}
+
+impl SignatureAlgorithm {
+    const ALL: [(&'static str, Self); 12] = [
+        ("RS256", Self::Rs256),
+        ("RS384", Self::Rs384),
+        ("RS512", Self::Rs512),
+        ("PS256", Self::Ps256),
+        ("PS384", Self::Ps384),
+        ("PS512", Self::Ps512),
+        ("ES256", Self::Es256),
+        ("ES384", Self::Es384),
+        ("EdDSA", Self::EdDsa),
+        ("HS256", Self::Hs256),
+        ("HS384", Self::Hs384),
+        ("HS512", Self::Hs512),
+    ];
+
+    /// The shortest secret, in bytes, for an algorithm that has one: the length of its hash (RFC 7518,
+    /// section 3.2), since a shorter one would be the weakest part of the signature.
+    pub fn shortest_secret(self) -> Option<usize> {
+        match self {
+            Self::Hs256 => Some(32),
+            Self::Hs384 => Some(48),
+            Self::Hs512 => Some(64),
+            _ => None,
+        }
+    }
 }
 
 impl FromStr for SignatureAlgorithm {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "RS256" => Ok(Self::Rs256),
-            "ES256" => Ok(Self::Es256),
-            "EdDSA" => Ok(Self::EdDsa),
-            "HS256" => Ok(Self::Hs256),
-            _ => Err("must be RS256, ES256, EdDSA or HS256"),
-        }
+        let found = Self::ALL.iter().find(|(name, _)| *name == text);
+        found.map(|(_, algorithm)| *algorithm).ok_or(
+            "must be RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384 or EdDSA; or HS256, HS384 or HS512",
+        )
     }
 }
 
@@ -67,11 +107,30 @@ pub enum TeamPattern {
 }
 
 impl TeamPattern {
+    /// Whether any team is meant by both.
+    fn overlaps(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Name(name), pattern) | (pattern, Self::Name(name)) => pattern.matches(name),
+            (Self::Prefix(one), Self::Prefix(two)) => {
+                one.starts_with(two.as_str()) || two.starts_with(one.as_str())
+            }
+        }
+    }
+
     /// Whether `team` is meant.
     pub fn matches(&self, team: &TeamName) -> bool {
         match self {
             Self::Name(name) => name == team,
             Self::Prefix(prefix) => team.as_str().starts_with(prefix),
+        }
+    }
+}
+
+impl fmt::Display for TeamPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => name.fmt(f),
+            Self::Prefix(prefix) => write!(f, "{prefix}*"),
         }
     }
 }
@@ -107,12 +166,26 @@ pub(super) fn read(mut table: Table<'_>) -> Option<BTreeMap<IssuerName, Issuer>>
         .collect();
     let issuers: Option<BTreeMap<_, _>> = read.into_iter().collect();
     let issuers = issuers?;
-    let mut seen: BTreeMap<&str, &IssuerName> = BTreeMap::new();
-    for (name, issuer) in &issuers {
-        if let Some(other) = seen.insert(&issuer.issuer, name) {
-            table.fault(name.as_str(), format!("has the same `issuer` as issuers.{other}"));
-            return None;
+    let pairs =
+        issuers.iter().enumerate().flat_map(|(n, one)| issuers.iter().skip(n + 1).map(move |two| (one, two)));
+    let mut good = true;
+    for ((one, first), (two, second)) in pairs {
+        if first.issuer == second.issuer {
+            table.fault(two.as_str(), format!("has the same `issuer` as issuers.{one}"));
+            good = false;
         }
+        let overlap =
+            first.may_assert_teams.iter().find(|a| second.may_assert_teams.iter().any(|b| a.overlaps(b)));
+        if let Some(teams) = overlap.filter(|_| !(first.shared && second.shared)) {
+            let message = format!(
+                "may assert teams of {teams}, which issuers.{one} may too: say `shared = true` in both, or part them"
+            );
+            table.fault(two.as_str(), message);
+            good = false;
+        }
+    }
+    if !good {
+        return None;
     }
     Some(issuers)
 }
@@ -133,15 +206,8 @@ fn issuer(mut table: Table<'_>) -> Option<Issuer> {
             None
         }
     };
-    let symmetric = matches!(keys, Some(KeySource::Secret(_)));
-    let fits = |a: &SignatureAlgorithm| (*a == SignatureAlgorithm::Hs256) == symmetric;
-    if keys.is_some()
-        && algorithms.as_ref().is_some_and(|list: &Vec<_>| list.is_empty() || !list.iter().all(fits))
-    {
-        table.fault(
-            "algorithms",
-            "must be [\"HS256\"] with secret_file; some of RS256, ES256, EdDSA with jwks_file",
-        );
+    if let (Some(keys), Some(algorithms)) = (&keys, &algorithms) {
+        check_algorithms(&mut table, keys, algorithms);
     }
     let subject_claim = pointer(&mut table, "subject_claim", "/sub");
     let teams_claims = if table.has("teams_claim") {
@@ -152,7 +218,15 @@ fn issuer(mut table: Table<'_>) -> Option<Issuer> {
     let scopes_claim = pointer(&mut table, "scopes_claim", "/scope");
     let may_assert_teams = table.list("may_assert_teams", None);
     let may_assert_scopes = table.list("may_assert_scopes", Some(&[]));
+    let shared = table.boolean("shared", false);
     let leeway = seconds(&mut table, "leeway_seconds", 30, 0..=300);
+    let max_lifetime = if table.has("max_lifetime_seconds") {
+        table.integer("max_lifetime_seconds", None, 1..=31_536_000).map(|n| Some(Duration::from_secs(n)))
+    } else {
+        Some(None)
+    };
+    let required_typ =
+        if table.has("required_typ") { table.string("required_typ", None).map(Some) } else { Some(None) };
     Some(Issuer {
         issuer: issuer?,
         audiences: audiences?,
@@ -163,7 +237,10 @@ fn issuer(mut table: Table<'_>) -> Option<Issuer> {
         scopes_claim: scopes_claim?,
         may_assert_teams: may_assert_teams?,
         may_assert_scopes: may_assert_scopes?,
+        shared: shared?,
         leeway: leeway?,
+        max_lifetime: max_lifetime?,
+        required_typ: required_typ?,
     })
 }
 
@@ -178,18 +255,31 @@ fn jwks(table: &mut Table<'_>) -> Option<KeySource> {
     }
 }
 
-/// A secret shorter than the hash would be the weakest part of the signature (RFC 7518, section 3.2).
 fn secret(table: &mut Table<'_>) -> Option<KeySource> {
-    let (path, bytes) = table.file("secret_file")?;
-    let secret = Secret::new(&bytes);
-    if secret.expose().len() < 32 {
-        table.fault(
-            "secret_file",
-            format!("{} holds fewer than the 32 bytes that HS256 needs", path.display()),
-        );
-        return None;
+    table.file("secret_file").map(|(_, bytes)| KeySource::Secret(Secret::new(&bytes)))
+}
+
+/// Public keys and a shared secret are never mixed: the one must not be taken for the other.
+fn check_algorithms(table: &mut Table<'_>, keys: &KeySource, algorithms: &[SignatureAlgorithm]) {
+    let longest = algorithms.iter().filter_map(|algorithm| algorithm.shortest_secret()).max();
+    let symmetric = algorithms.iter().filter(|algorithm| algorithm.shortest_secret().is_some()).count();
+    match keys {
+        _ if algorithms.is_empty() => table.fault("algorithms", "must name at least one"),
+        KeySource::JwksFile { .. } if symmetric > 0 => {
+            table.fault("algorithms", "must be of public keys with jwks_file: RS*, PS*, ES*, EdDSA");
+        }
+        KeySource::Secret(_) if symmetric < algorithms.len() => {
+            table.fault("algorithms", "must be of HS256, HS384, HS512 with secret_file");
+        }
+        KeySource::Secret(secret) if longest.is_some_and(|wanted| secret.expose().len() < wanted) => {
+            let wanted = longest.unwrap_or_default();
+            table.fault(
+                "secret_file",
+                format!("holds fewer than the {wanted} bytes that its algorithm needs"),
+            );
+        }
+        KeySource::JwksFile { .. } | KeySource::Secret(_) => {}
     }
-    Some(KeySource::Secret(secret))
 }
 
 fn pointer(table: &mut Table<'_>, key: &str, default: &str) -> Option<String> {

@@ -18,6 +18,7 @@ fn load(text: &str, env: &[(&str, &str)]) -> Result<Config, String> {
     std::fs::write(folder.path().join("jwks.json"), "{}").expect("written");
     std::fs::write(folder.path().join("key"), "secret\r\n").expect("written");
     std::fs::write(folder.path().join("short"), "secret").expect("written");
+    std::fs::write(folder.path().join("long"), "x".repeat(40)).expect("written");
     let file = folder.path().join("zengate.toml");
     std::fs::write(&file, text).expect("written");
     let env: BTreeMap<String, String> = env.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
@@ -127,7 +128,7 @@ fn each_bad_setting_is_told_by_its_path() {
             "a secret with public algorithms",
             replaced("jwks_file = \"jwks.json\"", "secret_file = \"jwks.json\""),
             None,
-            "fewer than the 32 bytes",
+            "issuers.corp.algorithms: must be of HS256, HS384, HS512",
         ),
         ("HS256 with a key set", replaced("ES256", "HS256"), None, "issuers.corp.algorithms: must be"),
         ("an algorithm never heard of", replaced("ES256", "none"), None, "issuers.corp.algorithms: \"none\""),
@@ -168,6 +169,44 @@ fn each_bad_setting_is_told_by_its_path() {
         let env: Vec<_> = env.into_iter().collect();
         let faults = load(&text, &env).expect_err(row);
         assert!(faults.contains(message), "{row}: {faults}");
+    }
+}
+
+#[test]
+fn a_short_secret_is_refused_for_its_algorithm() {
+    let secret = |file: &str, algorithm: &str| {
+        GOOD.replace("jwks_file = \"jwks.json\"", &format!("secret_file = \"{file}\""))
+            .replace("ES256", algorithm)
+    };
+    let faults = load(&secret("short", "HS256"), &[]).expect_err("6 bytes");
+    assert!(faults.contains("issuers.corp.secret_file: holds fewer than the 32 bytes"), "{faults}");
+    assert!(load(&secret("long", "HS256"), &[]).is_ok(), "40 bytes are enough for HS256");
+    let faults = load(&secret("long", "HS384"), &[]).expect_err("40 bytes");
+    assert!(faults.contains("fewer than the 48 bytes"), "{faults}");
+}
+
+#[test]
+fn two_issuers_assert_one_team_only_if_both_say_so() {
+    let second = |teams: &str, more: &str| {
+        format!(
+            "[issuers.other]\nissuer = \"https://other.example\"\nalgorithms = [\"ES256\"]\n\
+             jwks_file = \"jwks.json\"\nmay_assert_teams = {teams}\n{more}\n"
+        )
+    };
+    let both = |teams: &str, first: &str, more: &str| {
+        let first = GOOD.replace("jwks_file", &format!("{first}\njwks_file"));
+        load(&format!("{first}{}", second(teams, more)), &[])
+    };
+    for teams in
+        [r#"["payments"]"#, r#"["pay*"]"#, r#"["*"]"#, r#"["shop-1"]"#, r#"["shop-1-*"]"#, r#"["s*"]"#]
+    {
+        let faults = both(teams, "", "").expect_err(teams);
+        assert!(faults.contains("issuers.other: may assert teams of"), "{teams}: {faults}");
+        assert!(both(teams, "shared = true", "").is_err(), "{teams}: one says so");
+        assert!(both(teams, "shared = true", "shared = true").is_ok(), "{teams}: both say so");
+    }
+    for teams in [r#"["web"]"#, r#"["shop"]"#, r#"["payments-2"]"#, r#"["shops-*"]"#] {
+        assert!(both(teams, "", "").is_ok(), "{teams}");
     }
 }
 

@@ -221,13 +221,17 @@ fn lay_out(folder: &Path, upstream: &str, setup: &Setup<'_>) {
         listen = "127.0.0.1:0"
         [issuers.corp]
         issuer = "{CORP}"
-        algorithms = ["ES256", "RS256", "EdDSA"]
+        algorithms = ["ES256", "ES384", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA"]
+        shared = true
         jwks_file = "jwks.json"
         may_assert_teams = ["payments", "web", "tour", "shop-*"]
         may_assert_scopes = ["zengate:break-glass"]
         [issuers.portal]
         issuer = "{PORTAL}"
-        algorithms = ["HS256"]
+        algorithms = ["HS256", "HS384"]
+        shared = true
+        max_lifetime_seconds = 3600
+        required_typ = "at+jwt"
         secret_file = "secret"
         may_assert_teams = ["web"]
         [upstream]

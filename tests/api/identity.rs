@@ -48,6 +48,13 @@ fn each_algorithm_lets_its_own_tokens_in() {
     for (row, token, issuer, team) in [
         ("ES256", token(&good()), "corp", "payments"),
         ("RS256", signed(Algorithm::RS256, Some("rsa"), &good(), &KEYS.rsa), "corp", "payments"),
+        ("ES384", signed(Algorithm::ES384, Some("ec384"), &good(), &KEYS.ec384), "corp", "payments"),
+        ("RS384", signed(Algorithm::RS384, Some("rsa"), &good(), &KEYS.rsa), "corp", "payments"),
+        ("RS512", signed(Algorithm::RS512, Some("rsa"), &good(), &KEYS.rsa), "corp", "payments"),
+        ("PS256", signed(Algorithm::PS256, Some("rsa"), &good(), &KEYS.rsa), "corp", "payments"),
+        ("PS384", signed(Algorithm::PS384, Some("rsa"), &good(), &KEYS.rsa), "corp", "payments"),
+        ("PS512", signed(Algorithm::PS512, Some("rsa"), &good(), &KEYS.rsa), "corp", "payments"),
+        ("HS384", signed(Algorithm::HS384, None, &portal, &secret), "portal", "web"),
         ("EdDSA", signed(Algorithm::EdDSA, Some("ed"), &good(), &KEYS.ed), "corp", "payments"),
         (
             "no kid, one key of the algorithm",
@@ -101,7 +108,7 @@ fn a_hostile_token_is_refused_for_its_own_reason() {
         ("RS256 as HS256, keyed by the key set", by_secret(jwk.as_bytes()), "algorithm"),
         (
             "an algorithm never configured",
-            assembled(r#"{"alg":"ES384","kid":"ec"}"#, &claims, None),
+            assembled(r#"{"alg":"ES512","kid":"ec"}"#, &claims, None),
             "algorithm",
         ),
         ("an unknown kid", signed(Algorithm::ES256, Some("other"), &good(), &KEYS.ec), "unknown-key"),
@@ -165,6 +172,38 @@ fn a_hostile_token_is_refused_for_its_own_reason() {
             gateway.metrics()
         );
         assert_eq!(whoami(&gateway, &self::token(&good())).status, 200, "what {row} spoils is good");
+    }
+}
+
+#[test]
+fn an_issuer_may_bound_the_life_and_name_the_type_of_its_tokens() {
+    let gateway = TestGateway::spawn();
+    let secret = EncodingKey::from_secret(SECRET.as_bytes());
+    let now = jiff::Timestamp::now().as_second();
+    let mut portal = good();
+    (portal["iss"], portal["teams"]) = (json!(PORTAL), json!("web"));
+    let typed = |claims: &Value, typ: Option<&str>| {
+        let mut header = jsonwebtoken::Header::new(Algorithm::HS256);
+        header.typ = typ.map(str::to_owned);
+        jsonwebtoken::encode(&header, claims, &secret).expect("signed")
+    };
+    let mut long = portal.clone();
+    long["exp"] = json!(now + 3700);
+    let mut timeless = portal.clone();
+    timeless.as_object_mut().expect("an object").remove("iat");
+    for (row, token, status, reason) in [
+        ("as it should be", typed(&portal, Some("at+jwt")), 200, ""),
+        ("the type's long form", typed(&portal, Some("application/AT+JWT")), 200, ""),
+        ("an ID token's type", typed(&portal, Some("JWT")), 401, "type"),
+        ("no type", typed(&portal, None), 401, "type"),
+        ("lives too long", typed(&long, Some("at+jwt")), 401, "lifetime"),
+        ("does not say since when", typed(&timeless, Some("at+jwt")), 401, "lifetime"),
+    ] {
+        let series = format!(r#"zengate_authentication_failures_total{{reason="{reason}"}}"#);
+        let before = gateway.metric(&series);
+        assert_eq!(whoami(&gateway, &token).status, status, "{row}");
+        let refused = f64::from(u8::from(status == 401));
+        assert_eq!(gateway.metric(&series), before + refused, "{row} is refused for {reason}");
     }
 }
 

@@ -5,12 +5,14 @@ use std::sync::LazyLock;
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
-use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
+};
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 
-pub const SECRET: &str = "a secret that is at least thirty-two bytes long";
+pub const SECRET: &str = "a secret that is at least forty-eight bytes long, as HS384 needs";
 pub const CORP: &str = "https://corp.example";
 pub const PORTAL: &str = "https://portal.example";
 
@@ -18,6 +20,7 @@ pub const PORTAL: &str = "https://portal.example";
 pub struct Keys {
     pub rsa: EncodingKey,
     pub ec: EncodingKey,
+    pub ec384: EncodingKey,
     pub ed: EncodingKey,
     pub stranger: EncodingKey,
 }
@@ -31,7 +34,10 @@ pub static KEYS: LazyLock<Keys> = LazyLock::new(|| {
     let rsa: Pkcs8V1Der<'_> = rsa.as_der().expect("a key");
     let pem = pem("PRIVATE KEY", rsa.as_ref());
     let ed = Ed25519KeyPair::generate_pkcs8v1(&SystemRandom::new()).expect("a key");
+    let ec384 =
+        EcdsaKeyPair::generate_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, &SystemRandom::new()).expect("a key");
     Keys {
+        ec384: EncodingKey::from_ec_der(ec384.as_ref()),
         rsa: EncodingKey::from_rsa_pem(pem.as_bytes()).expect("a key"),
         ec: ec(),
         ed: EncodingKey::from_ed_der(ed.as_ref()),
@@ -54,9 +60,16 @@ pub fn jwks() -> String {
         jwk.common.key_id = Some(kid.to_owned());
         jwk
     };
-    let Keys { rsa, ec, ed, .. } = &*KEYS;
-    let keys =
-        [jwk(rsa, Algorithm::RS256, "rsa"), jwk(ec, Algorithm::ES256, "ec"), jwk(ed, Algorithm::EdDSA, "ed")];
+    let Keys { rsa, ec, ec384, ed, .. } = &*KEYS;
+    // As many providers do, the RSA key names no algorithm: it serves all that the issuer allows.
+    let mut any = jwk(rsa, Algorithm::RS256, "rsa");
+    any.common.key_algorithm = None;
+    let keys = [
+        any,
+        jwk(ec, Algorithm::ES256, "ec"),
+        jwk(ec384, Algorithm::ES384, "ec384"),
+        jwk(ed, Algorithm::EdDSA, "ed"),
+    ];
     json!({ "keys": keys }).to_string()
 }
 
@@ -73,6 +86,7 @@ pub fn token(claims: &Value) -> String {
 
 pub fn signed(algorithm: Algorithm, kid: Option<&str>, claims: &Value, key: &EncodingKey) -> String {
     let mut header = Header::new(algorithm);
+    header.typ = Some("at+jwt".to_owned());
     header.kid = kid.map(str::to_owned);
     jsonwebtoken::encode(&header, claims, key).expect("signed")
 }
