@@ -84,7 +84,9 @@ fn load(folder: &tempfile::TempDir) -> Config {
 fn tokens(criterion: &mut Criterion) {
     let simulator = simulator();
     let folder = configured(&simulator);
-    let authenticator = Authenticator::new(load(&folder).issuers).unwrap_or_else(|e| panic!("{e:?}"));
+    let config = load(&folder);
+    let authenticator = Authenticator::new(config.issuers, &config.tokens, Default::default());
+    let authenticator = authenticator.unwrap_or_else(|e| panic!("{e:?}"));
     let corp = keys::claims("alice", json!(["payments"]));
     let mut portal = corp.clone();
     portal["iss"] = json!(keys::PORTAL);
@@ -98,6 +100,10 @@ fn tokens(criterion: &mut Criterion) {
     ] {
         criterion.bench_function(&format!("check a token, {name}"), |bencher| {
             bencher.iter(|| authenticator.check(black_box(&token), now).expect("good"));
+        });
+        authenticator.verify(&token, now).expect("good");
+        criterion.bench_function(&format!("find a token verified before, {name}"), |bencher| {
+            bencher.iter(|| authenticator.remembered(black_box(&token), now).expect("remembered"));
         });
     }
 }

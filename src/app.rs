@@ -88,19 +88,21 @@ pub struct Loaded {
     pub authenticator: Authenticator,
     pub revision: PolicyRevision,
     pub endpoint: Endpoint,
+    pub metrics: Arc<Metrics>,
 }
 
 /// Loads everything that `config` names, or says all that is unusable. `zengate check` ends here.
 pub fn load(config: &Config) -> Result<Loaded, Vec<Unusable>> {
     let mut faults = Vec::new();
-    let authenticator = Authenticator::new(config.issuers.clone())
+    let metrics = Arc::new(Metrics::new());
+    let authenticator = Authenticator::new(config.issuers.clone(), &config.tokens, metrics.clone())
         .map_err(|keys| faults.extend(keys.into_iter().map(Unusable::Keys)));
     let revision = PolicyRevision::load(&config.policies.dir).map_err(|e| faults.push(Unusable::Policies(e)));
     let endpoint = Endpoint::new(&config.upstream).map_err(|e| faults.push(Unusable::Tls(e)));
     let filter = telemetry::filter(&config.telemetry).map_err(|e| faults.push(Unusable::Log(e)));
     match (authenticator, revision, endpoint, filter) {
         (Ok(authenticator), Ok(revision), Ok(endpoint), Ok(_)) => {
-            Ok(Loaded { authenticator, revision, endpoint })
+            Ok(Loaded { authenticator, revision, endpoint, metrics })
         }
         _ => Err(faults),
     }
@@ -109,9 +111,9 @@ pub fn load(config: &Config) -> Result<Loaded, Vec<Unusable>> {
 impl App {
     /// Loads, takes the trail's lock, binds. Must be called inside an actix runtime.
     pub fn start(config: Config) -> Result<Self, StartError> {
-        let Loaded { authenticator, revision, endpoint } = load(&config).map_err(StartError::Unusable)?;
-        let metrics = Arc::new(Metrics::new());
-        let limiter = Arc::new(Limiter::new(&revision, config.limits.max_keys, metrics.clone()));
+        let Loaded { authenticator, revision, endpoint, metrics } =
+            load(&config).map_err(StartError::Unusable)?;
+        let limiter = Arc::new(Limiter::new(&revision, &config.limits, metrics.clone()));
         tracing::info!(policy.revision = %revision.id(), teams = revision.team_count(), "the policies are loaded");
         let callers = bind("server.listen", config.server.listen)?;
         let operations = bind("operations.listen", config.operations.listen)?;

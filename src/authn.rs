@@ -3,6 +3,7 @@
 //! An issuer is chosen by the unverified `iss` alone; then everything is verified against that issuer
 //! only (RFC 8725). Signatures are jsonwebtoken's; the claims are checked here, each with its own reason.
 
+mod cache;
 mod claims;
 mod issuer;
 mod keys;
@@ -23,18 +24,23 @@ pub use keys::KeyFault;
 pub use principal::{Call, Identity, Origin, Principal, TeamFault};
 pub use token::{LONGEST_TOKEN, Refusal};
 
+use cache::Cache;
 use issuer::Issuer;
 use token::Parts;
 
 /// All configured issuers, ready to verify tokens.
 pub struct Authenticator {
     by_iss: HashMap<String, Arc<Issuer>>,
+    cache: Cache,
+    metrics: Arc<Metrics>,
 }
 
 impl Authenticator {
     /// Reads every issuer's keys; reports every unusable source.
     pub fn new(
         issuers: impl IntoIterator<Item = (IssuerName, config::Issuer)>,
+        tokens: &config::Tokens,
+        metrics: Arc<Metrics>,
     ) -> Result<Self, Vec<KeyFault>> {
         let mut by_iss = HashMap::new();
         let mut faults = Vec::new();
@@ -45,23 +51,31 @@ impl Authenticator {
                 Err(fault) => faults.push(fault),
             }
         }
-        if faults.is_empty() { Ok(Self { by_iss }) } else { Err(faults) }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        Ok(Self { by_iss, cache: Cache::new(tokens.cache_capacity), metrics })
     }
 
-    /// The caller that `token` proves at `now`.
-    pub fn verify(&self, token: &str, now: Timestamp, metrics: &Metrics) -> Result<Identity, Refusal> {
-        let verified = self.check(token, now)?;
-        let Assertions { dropped_teams, dropped_scopes, .. } = verified.1;
-        if dropped_teams > 0 {
-            metrics.claims_dropped("team", dropped_teams);
-        }
-        if dropped_scopes > 0 {
-            metrics.claims_dropped("scope", dropped_scopes);
-        }
-        Ok(verified.0)
+    /// The caller that `token` proves at `now`, if this very token was verified before and still holds.
+    pub fn remembered(&self, token: &str, now: Timestamp) -> Option<Arc<Identity>> {
+        let found = self.cache.get(token, now);
+        self.metrics.token_looked_up(found.is_some());
+        found
     }
 
-    /// As [`Self::verify`], with what the issuer asserted beyond its right; for `zengate token inspect`.
+    /// The caller that `token` proves at `now`; remembers it.
+    pub fn verify(&self, token: &str, now: Timestamp) -> Result<Arc<Identity>, Refusal> {
+        let (identity, Assertions { dropped_teams, dropped_scopes }) = self.check(token, now)?;
+        self.metrics.claims_dropped("team", dropped_teams);
+        self.metrics.claims_dropped("scope", dropped_scopes);
+        let identity = Arc::new(identity);
+        self.cache.put(token, &identity);
+        Ok(identity)
+    }
+
+    /// As [`Self::verify`], with what the issuer asserted beyond its right, and without remembering; for
+    /// `zengate token inspect`.
     pub fn check(&self, token: &str, now: Timestamp) -> Result<(Identity, Assertions), Refusal> {
         let parts = Parts::split(token)?;
         let issuer = self.by_iss.get(&parts.unverified_issuer()?).ok_or(Refusal::UnknownIssuer)?;

@@ -16,7 +16,7 @@ use crate::domain::{Revision, TeamName};
 use crate::inventory::Seen;
 use crate::metrics::Metrics;
 
-pub use limits::{Quota, TeamLimits};
+pub use limits::TeamLimits;
 pub use load::{PolicyFault, PolicyFaults};
 
 use limits::LimitTable;

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 pub use issuers::{Issuer, KeySource, SignatureAlgorithm, TeamPattern};
 pub use reader::{Fault, Reader, Table, without_line_end};
-pub use sections::{Audit, Limits, Operations, Policies, Secret, Server, Telemetry, Upstream};
+pub use sections::{Audit, Limits, Operations, Policies, Quota, Secret, Server, Telemetry, Tokens, Upstream};
 
 use crate::domain::IssuerName;
 
@@ -25,6 +25,7 @@ pub struct Config {
     pub issuers: BTreeMap<IssuerName, Issuer>,
     pub upstream: Upstream,
     pub policies: Policies,
+    pub tokens: Tokens,
     pub limits: Limits,
     pub audit: Audit,
     pub telemetry: Telemetry,

@@ -25,6 +25,7 @@ pub struct Metrics {
     http_duration: HistogramVec,
     authentication_failures: IntCounterVec,
     dropped_claims: IntCounterVec,
+    token_lookups: IntCounterVec,
     decisions: IntCounterVec,
     policy_errors: IntCounter,
     limited: IntCounterVec,
@@ -91,6 +92,11 @@ impl Metrics {
                 "zengate_dropped_claims_total",
                 "Teams and scopes that a verified token claimed and its issuer may not assert.",
                 &["claim"],
+            ),
+            token_lookups: counters(
+                "zengate_token_lookups_total",
+                "Tokens looked up among those verified before, by what came of it.",
+                &["result"],
             ),
             decisions: counters(
                 "zengate_decisions_total",
@@ -161,7 +167,14 @@ impl Metrics {
 
     /// A verified token claimed more than its issuer may assert: `team` or `scope`.
     pub fn claims_dropped(&self, claim: &'static str, count: u64) {
-        self.dropped_claims.with_label_values(&[claim]).inc_by(count);
+        if count > 0 {
+            self.dropped_claims.with_label_values(&[claim]).inc_by(count);
+        }
+    }
+
+    /// A token was looked up among the remembered ones.
+    pub fn token_looked_up(&self, hit: bool) {
+        self.token_lookups.with_label_values(&[if hit { "hit" } else { "miss" }]).inc();
     }
 
     /// Policy decided on a reset.
@@ -175,7 +188,7 @@ impl Metrics {
         self.policy_errors.inc();
     }
 
-    /// A limit refused: `caller`, `team`, `cooldown` or `capacity`.
+    /// A limit refused: `caller`, `team`, `cooldown`, `failed-authentications` or `capacity`.
     pub fn limited(&self, limit: &'static str) {
         self.limited.with_label_values(&[limit]).inc();
     }

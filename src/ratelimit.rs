@@ -5,13 +5,16 @@ mod caller;
 mod gcra;
 mod local;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::authn::Identity;
-use crate::authz::{Authorized, PolicyRevision, Quota};
+use crate::authz::{Authorized, PolicyRevision};
+use crate::config::{self, Quota};
 use crate::domain::TeamName;
 use crate::metrics::Metrics;
+use ipnet::IpNet;
 
 use caller::CallerLimits;
 use gcra::Rate;
@@ -28,6 +31,8 @@ pub enum Limit {
     Team,
     /// Rest of one instance between two resets by one team.
     Cooldown,
+    /// Tokens that were refused, of one client network.
+    FailedAuthentications,
 }
 
 /// What is left of one limit.
@@ -102,6 +107,9 @@ pub enum Error {
 pub struct Limiter {
     callers: CallerLimits,
     counters: Arc<Counters>,
+    /// Apart from the others: strangers fill these.
+    failures: Counters,
+    failed_authentications: Rate,
     epoch: Instant,
     metrics: Arc<Metrics>,
 }
@@ -113,15 +121,39 @@ impl Limit {
             Self::Caller => "caller",
             Self::Team => "team",
             Self::Cooldown => "cooldown",
+            Self::FailedAuthentications => "failed-authentications",
         }
     }
 }
 
 impl Limiter {
-    /// Counts at most `max_keys` charged quotas at a time.
-    pub fn new(revision: &PolicyRevision, max_keys: usize, metrics: Arc<Metrics>) -> Self {
-        let callers = CallerLimits::new(revision);
-        Self { callers, counters: Arc::new(Counters::new(max_keys)), epoch: Instant::now(), metrics }
+    /// An empty state under `settings` and the limits of `revision`.
+    pub fn new(revision: &PolicyRevision, settings: &config::Limits, metrics: Arc<Metrics>) -> Self {
+        Self {
+            callers: CallerLimits::new(revision),
+            counters: Arc::new(Counters::new(settings.max_keys)),
+            failures: Counters::new(settings.max_keys),
+            failed_authentications: Rate::of(&settings.failed_authentications),
+            epoch: Instant::now(),
+            metrics,
+        }
+    }
+
+    /// Whether tokens that were never verified may still come from the client's network.
+    pub fn check_network(&self, client: IpAddr) -> Result<(), Spent> {
+        let state = self.failures.peek(&Key::Network(network(client)));
+        self.failed_authentications.charge(state, self.now()).map(drop).map_err(|wait| {
+            let limit = Limit::FailedAuthentications;
+            self.metrics.limited(limit.name());
+            Spent { limit, retry_after: micros(wait) }
+        })
+    }
+
+    /// Charges the client's network for a token that was refused. More networks than can be counted are let
+    /// through to the signature check, which still refuses: locking all new tokens out would serve an attacker.
+    pub fn charge_failure(&self, client: IpAddr) {
+        let charge = Charge { key: Key::Network(network(client)), rate: self.failed_authentications };
+        _ = self.failures.charge(&[&charge], self.now());
     }
 
     /// Takes a new revision's caller limits over; an unchanged one keeps its state.
@@ -133,6 +165,7 @@ impl Limiter {
     pub fn sweep(&self) {
         self.callers.sweep();
         self.counters.sweep(self.now());
+        self.failures.sweep(self.now());
     }
 
     /// Charges one call to the user, by the acting team's limit.
@@ -227,6 +260,12 @@ impl Drop for Charged {
             self.counters.give_back(&charge);
         }
     }
+}
+
+/// What one subscriber has for certain: an IPv4 address, or an IPv6 /64.
+fn network(client: IpAddr) -> IpNet {
+    let bits = if client.is_ipv4() { 32 } else { 64 };
+    IpNet::new(client, bits).expect("no longer than an address").trunc()
 }
 
 fn micros(n: u64) -> Duration {

@@ -87,7 +87,8 @@ impl Refused {
                 Facts::of_authorized(&limited.authorized).refused(match limited.error {
                     ratelimit::Error::Overflow(_) => Why::Limiter,
                     ratelimit::Error::Spent(spent) => match spent.limit {
-                        Limit::Caller => Why::CallerLimit,
+                        // Neither reaches a reset: both are asked before.
+                        Limit::Caller | Limit::FailedAuthentications => Why::CallerLimit,
                         Limit::Team => Why::TeamQuota,
                         Limit::Cooldown => Why::Cooldown,
                     },

@@ -1,6 +1,7 @@
 //! Who calls: first in every handler's argument list, so that a stranger's body is not read.
 
 use std::future::{Ready, ready};
+use std::sync::Arc;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::AUTHORIZATION;
@@ -18,7 +19,7 @@ use crate::reset::Gateway;
 
 /// An authenticated caller, within the caller limit, whose query is understood.
 pub(super) struct Caller {
-    pub(super) identity: Identity,
+    pub(super) identity: Arc<Identity>,
     /// The team to act for, or why there is none.
     pub(super) team: Result<TeamName, TeamFault>,
 }
@@ -28,13 +29,7 @@ impl Caller {
         let shared = request.app_data::<web::Data<Shared>>().expect("`app` gives it to every worker");
         let gateway = request.app_data::<web::Data<Gateway>>().expect("`app` gives it to every worker");
         let context = Context::of(request);
-        let verified = bearer(request)
-            .and_then(|token| shared.authenticator.verify(token, Timestamp::now(), &shared.metrics))
-            .inspect_err(|refusal| {
-                shared.metrics.unauthenticated(refusal.label());
-                tracing::debug!(request.id = %context.origin().request_id, "a caller is not authenticated: {refusal}");
-            });
-        let identity = verified?;
+        let identity = authenticate(request, shared, gateway, &context)?;
         // The limit comes before anything else the caller wrote is looked at; a query that cannot be
         // understood names no team.
         let query = Query::parse(request);
@@ -82,6 +77,32 @@ impl FromRequest for Caller {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(Self::from(request))
     }
+}
+
+/// A token that was verified before goes on at once; another only while its client's network has not failed too
+/// often, since the check of a signature is what a stranger can make us pay for.
+fn authenticate(
+    request: &HttpRequest,
+    shared: &Shared,
+    gateway: &Gateway,
+    context: &Context,
+) -> Result<Arc<Identity>, Problem> {
+    let (now, client) = (Timestamp::now(), context.origin().address);
+    let refused = |refusal: Refusal| {
+        shared.metrics.unauthenticated(refusal.label());
+        tracing::debug!(request.id = %context.origin().request_id, "a caller is not authenticated: {refusal}");
+        // A request without a token is a mistake, not a try.
+        if refusal != Refusal::Missing {
+            gateway.limiter.charge_failure(client);
+        }
+        Problem::from(refusal)
+    };
+    let token = bearer(request).map_err(refused)?;
+    if let Some(identity) = shared.authenticator.remembered(token, now) {
+        return Ok(identity);
+    }
+    gateway.limiter.check_network(client)?;
+    shared.authenticator.verify(token, now).map_err(refused)
 }
 
 /// The one bearer token (RFC 6750, section 2.1).

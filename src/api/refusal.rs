@@ -72,6 +72,9 @@ impl From<Spent> for Problem {
         let detail = match spent.limit {
             Limit::Caller => "The limit `caller` is spent: too many calls of this user.",
             Limit::Team => "The limit `team` is spent: too many resets of the acting team.",
+            Limit::FailedAuthentications => {
+                "The limit `failed-authentications` is spent: too many tokens from this network were refused."
+            }
             Limit::Cooldown => "The limit `cooldown` holds: the acting team reset this instance moments ago.",
         };
         Self { retry_after: Some(spent.retry_after), ..Self::new(Kind::RateLimited, detail) }

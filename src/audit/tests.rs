@@ -17,7 +17,9 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         let metrics = Arc::<Metrics>::default();
-        let limiter = Limiter::new(&revision_with("x", ""), 10_000, metrics.clone());
+        let failures = crate::config::Quota::new(1, 1, 1);
+        let settings = crate::config::Limits { max_keys: 10_000, failed_authentications: failures };
+        let limiter = Limiter::new(&revision_with("x", ""), &settings, metrics.clone());
         Self { folder: tempfile::tempdir().expect("a folder"), metrics, limiter }
     }
 

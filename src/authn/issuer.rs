@@ -24,6 +24,13 @@ pub struct Assertions {
     pub dropped_scopes: u64,
 }
 
+/// The times of a token that holds now.
+struct Times {
+    expires: Timestamp,
+    from: Timestamp,
+    until: Timestamp,
+}
+
 impl Issuer {
     pub(super) fn new(name: IssuerName, settings: config::Issuer) -> Result<Self, KeyFault> {
         let keys = Keys::new(&name, &settings.keys, &settings.algorithms)?;
@@ -37,7 +44,7 @@ impl Issuer {
         now: Timestamp,
     ) -> Result<(Identity, Assertions), Refusal> {
         self.check_audience(claims)?;
-        let expires = self.check_times(claims, now.as_second())?;
+        let Times { expires, from, until } = self.check_times(claims, now.as_second())?;
         let mut dropped = Assertions::default();
         let identity = Identity {
             issuer: self.name.clone(),
@@ -48,6 +55,8 @@ impl Issuer {
             teams: self.teams(claims, &mut dropped)?,
             scopes: self.scopes(claims, &mut dropped)?,
             expires,
+            valid_from: from,
+            valid_until: until,
         };
         Ok((identity, dropped))
     }
@@ -59,24 +68,25 @@ impl Issuer {
     }
 
     /// `exp` is required; `nbf` and `iat` count when present.
-    fn check_times(&self, claims: &Claims, now: i64) -> Result<Timestamp, Refusal> {
+    fn check_times(&self, claims: &Claims, now: i64) -> Result<Times, Refusal> {
         let leeway = seconds(self.settings.leeway);
         let exp = claims.date("exp")?.ok_or(Refusal::ClaimMissing("exp"))?;
+        let (nbf, iat) = (claims.date("nbf")?, claims.date("iat")?);
         if now >= exp + leeway {
             return Err(Refusal::Expired);
         }
-        for name in ["nbf", "iat"] {
-            if claims.date(name)?.is_some_and(|from| from > now + leeway) {
-                return Err(Refusal::NotYetValid);
-            }
+        let from = nbf.max(iat).unwrap_or_default() - leeway;
+        if from > now {
+            return Err(Refusal::NotYetValid);
         }
         if let Some(longest) = self.settings.max_lifetime {
-            let lives = claims.date("iat")?.map(|iat| exp - iat);
+            let lives = iat.map(|iat| exp - iat);
             if lives.is_none_or(|lived| lived > seconds(longest)) {
                 return Err(Refusal::Lifetime);
             }
         }
-        Timestamp::from_second(exp).map_err(|_| Refusal::ClaimShape("exp"))
+        let time = |second| Timestamp::from_second(second).map_err(|_| Refusal::ClaimShape("exp"));
+        Ok(Times { expires: time(exp)?, from: time(from)?, until: time(exp + leeway)? })
     }
 
     /// `at+jwt` and `application/at+jwt` are one type (RFC 7515, section 4.1.9).

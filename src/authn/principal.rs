@@ -17,6 +17,9 @@ pub struct Identity {
     pub(super) teams: Vec<TeamName>,
     pub(super) scopes: Vec<String>,
     pub(super) expires: Timestamp,
+    /// When the token's times hold, leeway included.
+    pub(super) valid_from: Timestamp,
+    pub(super) valid_until: Timestamp,
 }
 
 /// An [`Identity`] acting for one of its teams; everything that is decided is decided for this.
@@ -25,20 +28,20 @@ pub struct Identity {
 ///
 /// ```compile_fail,E0451
 /// use zengate::authn::{Identity, Principal};
-/// fn forge(identity: Identity, team: zengate::domain::TeamName) -> Principal {
+/// fn forge(identity: std::sync::Arc<Identity>, team: zengate::domain::TeamName) -> Principal {
 ///     Principal { identity, team }
 /// }
 /// ```
 ///
 /// ```
 /// use zengate::authn::{Identity, Principal};
-/// fn forge(identity: Identity, team: zengate::domain::TeamName) -> Option<Principal> {
+/// fn forge(identity: std::sync::Arc<Identity>, team: zengate::domain::TeamName) -> Option<Principal> {
 ///     identity.acting_for(Some(&team)).ok()
 /// }
 /// ```
 #[derive(Debug, Clone)]
 pub struct Principal {
-    identity: Identity,
+    identity: Arc<Identity>,
     team: TeamName,
 }
 
@@ -110,7 +113,7 @@ impl Identity {
     }
 
     /// Acts for the named team, or for the only one.
-    pub fn acting_for(self, named: Option<&TeamName>) -> Result<Principal, TeamFault> {
+    pub fn acting_for(self: Arc<Self>, named: Option<&TeamName>) -> Result<Principal, TeamFault> {
         let team = self.team(named)?.clone();
         Ok(Principal { identity: self, team })
     }
@@ -156,8 +159,8 @@ pub struct Call {
 #[cfg(any(test, feature = "bench"))]
 impl Identity {
     /// An identity without a token.
-    pub(crate) fn for_test(subject: &str, teams: &[&str]) -> Self {
-        Self {
+    pub(crate) fn for_test(subject: &str, teams: &[&str]) -> Arc<Self> {
+        Arc::new(Self {
             issuer: "corp".parse().expect("a name"),
             subject: subject.into(),
             client: None,
@@ -166,7 +169,9 @@ impl Identity {
             teams: teams.iter().map(|team| team.parse().expect("a name")).collect(),
             scopes: Vec::new(),
             expires: Timestamp::MAX,
-        }
+            valid_from: Timestamp::MIN,
+            valid_until: Timestamp::MAX,
+        })
     }
 }
 

@@ -1,18 +1,9 @@
 use std::collections::BTreeMap;
-use std::num::NonZeroU32;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::config::{Fault, Reader, Table};
+use crate::config::{Fault, Quota, Reader, Table};
 use crate::domain::TeamName;
-
-/// `requests` in each period, at most `burst` at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Quota {
-    pub requests: NonZeroU32,
-    pub period: Duration,
-    pub burst: NonZeroU32,
-}
 
 /// What binds one team.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,15 +21,6 @@ pub struct TeamLimits {
 pub(super) struct LimitTable {
     default: TeamLimits,
     teams: BTreeMap<TeamName, TeamLimits>,
-}
-
-impl Quota {
-    const fn new(requests: u32, seconds: u64, burst: u32) -> Self {
-        match (NonZeroU32::new(requests), NonZeroU32::new(burst)) {
-            (Some(requests), Some(burst)) => Self { requests, period: Duration::from_secs(seconds), burst },
-            _ => panic!("a quota of none"),
-        }
-    }
 }
 
 impl Default for TeamLimits {
@@ -88,39 +70,10 @@ impl LimitTable {
 }
 
 fn row(table: &mut Table<'_>, default: &TeamLimits) -> Option<TeamLimits> {
-    let team = quota(table, "team", &default.team);
-    let caller = quota(table, "caller", &default.caller);
+    let team = Quota::read(table, "team", &default.team);
+    let caller = Quota::read(table, "caller", &default.caller);
     let cooldown = default.cooldown.map_or(0, |rest| rest.as_secs());
     let cooldown = table.integer("instance_cooldown_seconds", Some(cooldown), 0..=86_400);
     let cooldown = cooldown.map(|seconds| (seconds > 0).then(|| Duration::from_secs(seconds)));
     Some(TeamLimits { team: team?, caller: caller?, cooldown: cooldown? })
-}
-
-/// Longest time, in seconds, in which a spent burst is all there again.
-const LONGEST_REFILL: u128 = 31_536_000;
-
-/// A quota is whole: one key given asks for all three.
-fn quota(table: &mut Table<'_>, key: &str, default: &Quota) -> Option<Quota> {
-    if !table.has(key) {
-        return Some(*default);
-    }
-    let mut inner = table.table(key);
-    let requests = inner.integer("requests", None, 1..=10_000_000);
-    let period = inner.integer("period_seconds", None, 1..=31_536_000);
-    let burst = inner.integer("burst", None, 1..=1_000_000);
-    let (requests, period, burst) = (requests?, period?, burst?);
-    // The state of a quota counts whole microseconds, and must hold all of a burst.
-    if requests > period * 1_000_000 {
-        inner.fault("requests", "must be at most one a microsecond");
-        return None;
-    }
-    if u128::from(period) * u128::from(burst) / u128::from(requests) > LONGEST_REFILL {
-        inner.fault(
-            "burst",
-            "must be there again within a year: burst × period_seconds / requests ≤ 31536000",
-        );
-        return None;
-    }
-    let number = |n: u64| u32::try_from(n).ok().and_then(NonZeroU32::new);
-    Some(Quota { requests: number(requests)?, period: Duration::from_secs(period), burst: number(burst)? })
 }

@@ -23,7 +23,7 @@ pub(super) fn run(arguments: &Check, file: &Path) -> Result<(), Failure> {
     }
     let (issuers, teams) = (config.issuers.len(), loaded.revision.team_count());
     say(format!(
-        "{}: good; {issuers} issuers, policies {} for {teams} teams",
+        "{}: good; issuers: {issuers}, teams with policies: {teams}, policy revision {}",
         file.display(),
         loaded.revision.id()
     ))

@@ -2,6 +2,7 @@ use std::io::Read;
 use std::path::Path;
 #[cfg(feature = "simulator")]
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 
@@ -74,10 +75,12 @@ fn inspect(arguments: &Inspect, file: &Path) -> Result<(), Failure> {
         token.clear();
         std::io::stdin().read_to_string(&mut token).map_err(Failure::finding)?;
     }
-    let authenticator = Authenticator::new(config.issuers).map_err(|keys| {
-        let faults: Vec<_> = keys.into_iter().map(|fault| app::Unusable::Keys(fault).to_string()).collect();
-        Failure::configuration(faults.join("\n"))
-    })?;
+    let authenticator =
+        Authenticator::new(config.issuers, &config.tokens, Arc::default()).map_err(|keys| {
+            let faults: Vec<_> =
+                keys.into_iter().map(|fault| app::Unusable::Keys(fault).to_string()).collect();
+            Failure::configuration(faults.join("\n"))
+        })?;
     let (identity, dropped) = authenticator
         .check(token.trim(), Timestamp::now())
         .map_err(|refusal| Failure::Finding(format!("refused: {refusal}")))?;

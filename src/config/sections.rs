@@ -1,5 +1,6 @@
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -76,12 +77,69 @@ pub struct Policies {
     pub dir: PathBuf,
 }
 
+/// `[tokens]`
+#[derive(Debug, Clone, Copy)]
+pub struct Tokens {
+    /// `tokens.cache_capacity`, default 100,000: most verified tokens remembered; 0 turns it off.
+    pub cache_capacity: u64,
+}
+
 /// `[limits]`
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// `limits.max_keys`, default 1,000,000: most charged quotas (teams and resting instances) held at a time.
     pub max_keys: usize,
+    /// `limits.failed_authentications`, default 600 in 60 s, 200 at once: of one client network (IPv4 /32,
+    /// IPv6 /64).
+    pub failed_authentications: Quota,
 }
+
+/// `requests` in each period, at most `burst` at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Quota {
+    pub requests: NonZeroU32,
+    pub period: Duration,
+    pub burst: NonZeroU32,
+}
+
+impl Quota {
+    /// For a default: none of the numbers is 0.
+    pub const fn new(requests: u32, seconds: u64, burst: u32) -> Self {
+        match (NonZeroU32::new(requests), NonZeroU32::new(burst)) {
+            (Some(requests), Some(burst)) => Self { requests, period: Duration::from_secs(seconds), burst },
+            _ => panic!("a quota of none"),
+        }
+    }
+
+    /// A quota is whole: where `key` stands, all three numbers must.
+    pub fn read(table: &mut Table<'_>, key: &str, default: &Self) -> Option<Self> {
+        if !table.has(key) {
+            return Some(*default);
+        }
+        let mut inner = table.table(key);
+        let requests = inner.integer("requests", None, 1..=10_000_000);
+        let period = inner.integer("period_seconds", None, 1..=31_536_000);
+        let burst = inner.integer("burst", None, 1..=1_000_000);
+        let (requests, period, burst) = (requests?, period?, burst?);
+        // The state of a quota counts whole microseconds, and must hold all of a burst.
+        if requests > period * 1_000_000 {
+            inner.fault("requests", "must be at most one a microsecond");
+            return None;
+        }
+        if u128::from(period) * u128::from(burst) / u128::from(requests) > LONGEST_REFILL {
+            inner.fault(
+                "burst",
+                "must be there again within a year: burst × period_seconds / requests ≤ 31536000",
+            );
+            return None;
+        }
+        let number = |n: u64| u32::try_from(n).ok().and_then(NonZeroU32::new);
+        Some(Self { requests: number(requests)?, period: Duration::from_secs(period), burst: number(burst)? })
+    }
+}
+
+/// Longest time, in seconds, in which a spent burst is all there again.
+const LONGEST_REFILL: u128 = 31_536_000;
 
 /// `[audit]`: where the trail is kept.
 #[derive(Debug, Clone)]
@@ -103,6 +161,7 @@ pub(super) fn read(reader: &mut Reader) -> Option<Config> {
     let issuers = issuers::read(reader.table("issuers"));
     let upstream = upstream(reader.table("upstream"));
     let policies = reader.table("policies").path("dir", Some("policies")).map(|dir| Policies { dir });
+    let tokens = reader.table("tokens").integer("cache_capacity", Some(100_000), 0..=10_000_000);
     let limits = limits(reader.table("limits"));
     let audit = audit(reader.table("audit"));
     let telemetry = reader.table("telemetry").string("log", Some("info")).map(|log| Telemetry { log });
@@ -112,6 +171,7 @@ pub(super) fn read(reader: &mut Reader) -> Option<Config> {
         issuers: issuers?,
         upstream: upstream?,
         policies: policies?,
+        tokens: Tokens { cache_capacity: tokens? },
         limits: limits?,
         audit: audit?,
         telemetry: telemetry?,
@@ -140,7 +200,8 @@ fn operations(mut table: Table<'_>) -> Option<Operations> {
 fn limits(mut table: Table<'_>) -> Option<Limits> {
     table.choice("store", "local", &[("local", ())]);
     let max_keys = table.integer("max_keys", Some(1_000_000), 1_000..=100_000_000);
-    Some(Limits { max_keys: max_keys? as usize })
+    let failed = Quota::read(&mut table, "failed_authentications", &Quota::new(600, 60, 200));
+    Some(Limits { max_keys: max_keys? as usize, failed_authentications: failed? })
 }
 
 fn audit(mut table: Table<'_>) -> Option<Audit> {

@@ -11,7 +11,8 @@ use governor::{Quota as GovernorQuota, RateLimiter};
 
 use super::{Limit, Spent, Standing};
 use crate::authn::Identity;
-use crate::authz::{PolicyRevision, Quota};
+use crate::authz::PolicyRevision;
+use crate::config::Quota;
 use crate::domain::{IssuerName, TeamName};
 
 /// Verified identity alone: nothing that a stranger can choose is a key.

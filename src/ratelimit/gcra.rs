@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::authz::Quota;
+use crate::config::Quota;
 
 /// One cell each `interval` microseconds, `burst` cells at most at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

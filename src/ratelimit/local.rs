@@ -1,6 +1,8 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 
+use ipnet::IpNet;
+
 use super::gcra::Rate;
 use crate::domain::{InstanceId, TeamName};
 
@@ -9,6 +11,8 @@ use crate::domain::{InstanceId, TeamName};
 pub(super) enum Key {
     Team(TeamName),
     Cooldown(TeamName, InstanceId),
+    /// Failed authentications of one client network.
+    Network(IpNet),
 }
 
 /// One cell of one key.

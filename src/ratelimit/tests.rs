@@ -5,7 +5,8 @@ const LIMITS: &str =
     "[default]\nteam = { requests = 2, period_seconds = 3600, burst = 2 }\ninstance_cooldown_seconds = 60\n";
 
 fn limiter(max_keys: usize) -> Limiter {
-    Limiter::new(&crate::authz::tests::revision_with("x", LIMITS), max_keys, Arc::default())
+    let settings = config::Limits { max_keys, failed_authentications: Quota::new(1, 60, 2) };
+    Limiter::new(&crate::authz::tests::revision_with("x", LIMITS), &settings, Arc::default())
 }
 
 fn left(limiter: &Limiter) -> u32 {
@@ -60,4 +61,26 @@ fn more_keys_than_are_counted_refuse_instead_of_forgetting() {
     assert_eq!(refused.error, Error::Overflow(Overflow));
     drop(first);
     assert!(limiter.admit(authorized("a", "ins-2", LIMITS)).is_ok(), "what is all there again makes room");
+}
+
+#[test]
+fn a_network_that_fails_too_often_waits_and_another_does_not() {
+    let limiter = limiter(100);
+    let address = |text: &str| text.parse::<IpAddr>().expect("an address");
+    for _ in 0..2 {
+        assert!(limiter.check_network(address("192.0.2.1")).is_ok(), "asking costs nothing");
+        limiter.charge_failure(address("192.0.2.1"));
+        limiter.charge_failure(address("2001:db8:1:2::1"));
+    }
+    let spent = limiter.check_network(address("192.0.2.1")).expect_err("spent");
+    assert_eq!(spent.limit, Limit::FailedAuthentications);
+    assert!(spent.retry_after > Duration::from_secs(50), "{spent:?}");
+    for (other, free) in [
+        ("192.0.2.2", true),
+        ("2001:db8:1:2:ffff::9", false),
+        ("2001:db8:1:3::1", true),
+        ("198.51.100.1", true),
+    ] {
+        assert_eq!(limiter.check_network(address(other)).is_ok(), free, "{other}");
+    }
 }

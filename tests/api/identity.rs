@@ -285,3 +285,59 @@ fn a_strangers_body_is_not_read() {
     let answer = raw(gateway.address, &request("POST", path, &headers, None));
     assert_eq!(answer.status, 401, "answered though no byte of the body came: {answer:?}");
 }
+
+#[test]
+fn a_network_whose_tokens_are_refused_waits_and_verified_callers_go_on() {
+    let gateway = TestGateway::with(crate::gateway::Setup {
+        overrides: &[
+            ("ZENGATE__LIMITS__FAILED_AUTHENTICATIONS__REQUESTS", "1"),
+            ("ZENGATE__LIMITS__FAILED_AUTHENTICATIONS__PERIOD_SECONDS", "60"),
+            ("ZENGATE__LIMITS__FAILED_AUTHENTICATIONS__BURST", "3"),
+        ],
+        ..Default::default()
+    });
+    let known = payments();
+    assert_eq!(whoami(&gateway, &known).status, 200);
+    for _ in 0..5 {
+        assert_eq!(gateway.call("GET", "/v1/whoami", None, None).status, 401, "no token is no try");
+    }
+    let forged = signed(Algorithm::ES256, Some("ec"), &good(), &KEYS.stranger);
+    for _ in 0..3 {
+        assert_eq!(whoami(&gateway, &forged).status, 401);
+    }
+    let refused = whoami(&gateway, &forged);
+    assert_eq!((refused.status, refused.problem().as_str()), (429, "rate-limited"), "{refused:?}");
+    assert!(refused.header("retry-after").is_some(), "{refused:?}");
+    let fresh = token(&claims("bob", json!(["payments"])));
+    assert_eq!(whoami(&gateway, &fresh).status, 429, "whether it is good is not looked at");
+    assert_eq!(whoami(&gateway, &known).status, 200, "a token verified before goes on");
+    assert_eq!(gateway.reset(&known, "pay-1").status, 201);
+    assert_eq!(gateway.metric(r#"zengate_limited_total{limit="failed-authentications"}"#), 2.0);
+}
+
+#[test]
+fn a_remembered_token_is_that_very_token() {
+    let gateway = TestGateway::spawn();
+    let known = payments();
+    for _ in 0..3 {
+        assert_eq!(whoami(&gateway, &known).status, 200);
+    }
+    assert_eq!(gateway.metric(r#"zengate_token_lookups_total{result="hit"}"#), 2.0);
+    let bytes = known.as_bytes();
+    // Every place of the signature, and a sample of the rest: refused, and never taken for the known one.
+    let signature = known.rfind('.').expect("three parts");
+    for at in (0..signature).step_by(17).chain(signature..known.len()) {
+        let mut other = bytes.to_vec();
+        other[at] = if other[at] == b'A' { b'B' } else { b'A' };
+        let other = String::from_utf8(other).expect("ASCII");
+        let answer = whoami(&gateway, &other);
+        assert!(matches!(answer.status, 401 | 429), "{at}: {answer:?}");
+    }
+    assert_eq!(gateway.metric(r#"zengate_token_lookups_total{result="hit"}"#), 2.0);
+    let off = TestGateway::with(crate::gateway::Setup {
+        overrides: &[("ZENGATE__TOKENS__CACHE_CAPACITY", "0")],
+        ..Default::default()
+    });
+    assert_eq!((whoami(&off, &known).status, whoami(&off, &known).status), (200, 200));
+    assert_eq!(off.metric(r#"zengate_token_lookups_total{result="hit"}"#), 0.0);
+}
