@@ -1,5 +1,6 @@
 //! Policies (Cedar): [`Seen`] -> [`Authorized`]. Deny by default; an error of evaluation refuses.
 
+mod blocks;
 mod limits;
 mod load;
 mod question;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use cedar_policy::{Authorizer, Decision, Effect, PolicyId, PolicySet};
 
-use crate::authn::{Origin, Principal};
+use crate::authn::{Identity, Origin, Principal};
 use crate::domain::{Revision, TeamName};
 use crate::inventory::Seen;
 use crate::metrics::Metrics;
@@ -19,6 +20,7 @@ use crate::metrics::Metrics;
 pub use limits::TeamLimits;
 pub use load::{PolicyFault, PolicyFaults};
 
+use blocks::Blocks;
 use limits::LimitTable;
 use question::{Action, Question};
 
@@ -30,6 +32,7 @@ pub struct PolicyRevision {
     /// The global policies alone: no permit, so nobody else gets anything.
     others: RuleSet,
     limits: LimitTable,
+    blocks: Blocks,
 }
 
 /// Policies in the order of their files.
@@ -64,6 +67,11 @@ impl PolicyRevision {
     /// Every row of limits.toml, the default first.
     pub fn limit_rows(&self) -> impl Iterator<Item = (Option<&TeamName>, &TeamLimits)> {
         self.limits.rows()
+    }
+
+    /// Whether blocks.toml stops the caller, acting for `team`.
+    pub fn blocks(&self, identity: &Identity, team: Option<&TeamName>) -> bool {
+        self.blocks.stop(identity, team)
     }
 
     /// How many teams have policies.

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use super::Shared;
 use super::edge::Context;
-use super::problem::Problem;
+use super::problem::{Kind, Problem};
 use super::query::Query;
 use crate::audit::{Refused, caller_facts};
 use crate::authn::{Identity, LONGEST_TOKEN, Principal, Refusal, TeamFault};
@@ -35,6 +35,13 @@ impl Caller {
         let query = Query::parse(request);
         let named = query.as_ref().ok().and_then(|query| query.team.as_ref());
         let team = identity.team(named).cloned();
+        if gateway.policies.current().blocks(&identity, team.as_ref().ok()) {
+            if gateway.limiter.first_refusal_in_a_minute(&identity) {
+                let facts = caller_facts(&identity, context.origin());
+                gateway.trail.refuse(&facts.refused(Refused::Blocked));
+            }
+            return Err(Problem::new(Kind::Forbidden, "This caller is blocked."));
+        }
         let standing = gateway.limiter.check_caller(&identity, team.as_ref().ok());
         let standing = standing.inspect_err(|_| {
             if gateway.limiter.first_refusal_in_a_minute(&identity) {

@@ -88,6 +88,8 @@ pub enum Refused {
     NotFound,
     /// Not running, or without agent.
     NotReady,
+    /// blocks.toml stops the caller.
+    Blocked,
     CallerLimit,
     TeamQuota,
     Cooldown,

@@ -9,6 +9,7 @@ use cedar_policy::{
 use miette::Diagnostic;
 use sha2::{Digest, Sha256};
 
+use super::blocks::Blocks;
 use super::limits::LimitTable;
 use super::{PolicyRevision, Rule, RuleSet};
 use crate::domain::TeamName;
@@ -56,6 +57,7 @@ pub(super) fn folder(folder: &Path) -> Result<PolicyRevision, PolicyFaults> {
     let global = faults.source(&folder.join("global.cedar"), "global", &mut hash);
     let teams = faults.teams(&folder.join("teams"), &mut hash);
     let limits = faults.limits(&folder.join("limits.toml"), &mut hash);
+    let blocks = faults.blocks(&folder.join("blocks.toml"), &mut hash);
     if let (Some(schema), Some(global)) = (&schema, &global) {
         let validator = Validator::new(schema.clone());
         global.policies.iter().for_each(|policy| faults.forbids_only(global, policy));
@@ -65,12 +67,12 @@ pub(super) fn folder(folder: &Path) -> Result<PolicyRevision, PolicyFaults> {
             faults.validate(&validator, source);
         }
     }
-    match (global, limits) {
-        (Some(global), Some(limits)) if faults.0.is_empty() => {
+    match (global, limits, blocks) {
+        (Some(global), Some(limits), Some(blocks)) if faults.0.is_empty() => {
             let id = hex::encode(&hash.finalize()[..8]).parse().expect("8 bytes are 16 digits");
             let sets = teams.iter().map(|(team, source)| (team.clone(), RuleSet::of([&global, source])));
             let teams: HashMap<_, _> = sets.collect();
-            Ok(PolicyRevision { id, teams, others: RuleSet::of([&global]), limits })
+            Ok(PolicyRevision { id, teams, others: RuleSet::of([&global]), limits, blocks })
         }
         _ => Err(PolicyFaults(faults.0)),
     }
@@ -200,6 +202,21 @@ impl Faults {
         let text = self.read(file, hash)?;
         match LimitTable::parse(&text) {
             Ok(limits) => Some(limits),
+            Err(faults) => {
+                faults.iter().for_each(|fault| self.add(file, None, fault.to_string()));
+                None
+            }
+        }
+    }
+
+    /// Without the file nobody is stopped.
+    fn blocks(&mut self, file: &Path, hash: &mut Sha256) -> Option<Blocks> {
+        if !file.exists() {
+            return Some(Blocks::default());
+        }
+        let text = self.read(file, hash)?;
+        match Blocks::parse(&text) {
+            Ok(blocks) => Some(blocks),
             Err(faults) => {
                 faults.iter().for_each(|fault| self.add(file, None, fault.to_string()));
                 None

@@ -73,6 +73,12 @@ impl Reader {
         Ok(Self { values, effective: toml::Table::new(), from_env, faults, folder: folder.to_owned() })
     }
 
+    /// Takes the whole file as one table.
+    pub fn root(&mut self) -> Table<'_> {
+        let values = std::mem::take(&mut self.values);
+        Table { reader: self, path: String::new(), values }
+    }
+
     /// Takes the table `name`; a missing one is an empty one.
     pub fn table(&mut self, name: &str) -> Table<'_> {
         let values = take_table(&mut self.values, name, name, &mut self.faults);
@@ -122,7 +128,7 @@ fn take_table(values: &mut toml::Table, name: &str, path: &str, faults: &mut Vec
 impl Table<'_> {
     /// The path of `key` in this table, as faults name it.
     pub fn path_of(&self, key: &str) -> String {
-        format!("{}.{key}", self.path)
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
     /// Reports a fault at `key`.
@@ -282,7 +288,7 @@ impl Table<'_> {
 
     fn show(&mut self, key: &str, value: Value) {
         let mut table = &mut self.reader.effective;
-        for part in self.path.split('.') {
+        for part in self.path.split('.').filter(|part| !part.is_empty()) {
             let next = table.entry(part).or_insert_with(|| Value::Table(toml::Table::new()));
             let Value::Table(inner) = next else { return };
             table = inner;

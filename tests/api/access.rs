@@ -144,3 +144,32 @@ fn a_forbid_on_reading_resets_bites_the_teams_own_members() {
     let refused = gateway.records_of("refused", 2);
     assert!(refused.iter().all(|record| record["action"] == "ViewReset"), "{refused:#?}");
 }
+
+#[test]
+fn whoever_is_blocked_is_stopped_whatever_policy_permits() {
+    let mut by_client = claims("alice", json!(["payments"]));
+    by_client["azp"] = json!("portal");
+    for (row, blocks, stopped) in [
+        ("nobody", "", false),
+        ("the user", r#"subjects = ["corp|alice"]"#, true),
+        ("another user", r#"subjects = ["corp|bob"]"#, false),
+        ("another issuer's user", r#"subjects = ["portal|alice"]"#, false),
+        ("the program", r#"clients = ["corp|portal"]"#, true),
+        ("the token", r#"token_ids = ["corp|token-1"]"#, true),
+        ("another token", r#"token_ids = ["corp|token-2"]"#, false),
+        ("the team", r#"teams = ["payments"]"#, true),
+        ("another team", r#"teams = ["web"]"#, false),
+        ("everybody", "everything = true", true),
+    ] {
+        let gateway = TestGateway::with(crate::gateway::Setup { blocks: Some(blocks), ..Default::default() });
+        let answer = gateway.reset(&token(&by_client), "pay-1");
+        assert_eq!(answer.status, if stopped { 403 } else { 201 }, "{row}: {answer:?}");
+        let whoami = gateway.call("GET", "/v1/whoami", Some(&token(&by_client)), None);
+        assert_eq!(whoami.status, if stopped { 403 } else { 200 }, "{row}: every route");
+        if stopped {
+            assert_eq!(answer.json()["detail"], "This caller is blocked.", "{row}");
+            assert_eq!(gateway.records_of("refused", 1)[0]["refused"], "blocked", "{row}");
+            assert_eq!(gateway.resets_sent(), 0, "{row}");
+        }
+    }
+}

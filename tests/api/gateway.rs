@@ -40,6 +40,8 @@ pub struct Setup<'s> {
     pub forbids: &'s str,
     /// A further team and its policies.
     pub team: Option<(&'s str, &'s str)>,
+    /// In place of the shipped blocks.toml.
+    pub blocks: Option<&'s str>,
 }
 
 impl TestGateway {
@@ -196,15 +198,23 @@ fn lay_out(folder: &Path, upstream: &str, setup: &Setup<'_>) {
     let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
     let policies = folder.join("policies");
     fs::create_dir_all(policies.join("teams")).expect("made");
-    for name in
-        ["schema.cedarschema", "limits.toml", "teams/payments.cedar", "teams/web.cedar", "teams/tour.cedar"]
-    {
+    for name in [
+        "schema.cedarschema",
+        "limits.toml",
+        "blocks.toml",
+        "teams/payments.cedar",
+        "teams/web.cedar",
+        "teams/tour.cedar",
+    ] {
         fs::copy(shipped.join(name), policies.join(name)).expect("copied");
     }
     let global = fs::read_to_string(shipped.join("global.cedar")).expect("read");
     fs::write(policies.join("global.cedar"), global + setup.forbids).expect("written");
     if let Some((team, text)) = setup.team {
         fs::write(policies.join(format!("teams/{team}.cedar")), text).expect("written");
+    }
+    if let Some(blocks) = setup.blocks {
+        fs::write(policies.join("blocks.toml"), blocks).expect("written");
     }
     if let Some(limits) = setup.limits {
         fs::write(policies.join("limits.toml"), limits).expect("written");

@@ -55,6 +55,15 @@ fn a_hangup_reloads_the_policies_and_a_bad_folder_changes_nothing() {
     gateway.process.signal("-HUP");
     wait("\nzengate_policy_last_reload_successful 1\n");
     assert_eq!(gateway.reset("ins-a", "Abcd~1234").status, 403, "now nothing is permitted");
+    let blocks = folder.path().join("policies/blocks.toml");
+    fs::write(&blocks, "subjects = [\"alice\"]").expect("written");
+    gateway.process.signal("-HUP");
+    wait("\nzengate_policy_last_reload_successful 0\n");
+    fs::write(&blocks, "subjects = [\"corp|alice\"]").expect("written");
+    gateway.process.signal("-HUP");
+    wait("\nzengate_policy_last_reload_successful 1\n");
+    assert_eq!(gateway.reset("ins-a", "Abcd~1234").json()["detail"], "This caller is blocked.");
+    fs::write(&blocks, "").expect("written");
     fs::write(&team, good).expect("written");
     gateway.process.signal("-HUP");
     let until = Instant::now() + Duration::from_secs(10);
