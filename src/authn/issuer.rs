@@ -111,7 +111,7 @@ impl Issuer {
         let found = self.settings.teams_claims.iter().find_map(|pointer| claims.at(pointer));
         let mut teams: Vec<TeamName> = Vec::new();
         for text in words(found, "teams")? {
-            let team = text.parse().ok().filter(|team| self.may_assert(team));
+            let team = self.named_team(text).filter(|team| self.may_assert(team));
             match team {
                 Some(team) if teams.contains(&team) => {}
                 Some(team) => teams.push(team),
@@ -119,6 +119,15 @@ impl Issuer {
             }
         }
         Ok(teams)
+    }
+
+    /// The team that a token's word means: by its other name, else behind the prefix.
+    fn named_team(&self, word: &str) -> Option<TeamName> {
+        let config::Issuer { team_names, team_prefix, .. } = &self.settings;
+        match team_names.get(word) {
+            Some(team) => Some(team.clone()),
+            None => word.strip_prefix(team_prefix.as_str())?.parse().ok(),
+        }
     }
 
     fn may_assert(&self, team: &TeamName) -> bool {

@@ -22,6 +22,10 @@ pub struct Issuer {
     pub subject_claim: String,
     pub teams_claims: Vec<String>,
     pub scopes_claim: String,
+    /// Other names for teams: what a token says, and the team that is meant.
+    pub team_names: BTreeMap<String, TeamName>,
+    /// What stands before a team's name in the claim; names without it are not teams. Default: nothing.
+    pub team_prefix: String,
     pub may_assert_teams: Vec<TeamPattern>,
     pub may_assert_scopes: Vec<String>,
     /// Another issuer may assert the same teams, and says so too; default false.
@@ -216,6 +220,8 @@ fn issuer(mut table: Table<'_>) -> Option<Issuer> {
         Some(vec!["/teams".to_owned(), "/team".to_owned()])
     };
     let scopes_claim = pointer(&mut table, "scopes_claim", "/scope");
+    let team_names = team_names(table.table("team_names"));
+    let team_prefix = table.string("team_prefix", Some(""));
     let may_assert_teams = table.list("may_assert_teams", None);
     let may_assert_scopes = table.list("may_assert_scopes", Some(&[]));
     let shared = table.boolean("shared", false);
@@ -235,6 +241,8 @@ fn issuer(mut table: Table<'_>) -> Option<Issuer> {
         subject_claim: subject_claim?,
         teams_claims: teams_claims?,
         scopes_claim: scopes_claim?,
+        team_names: team_names?,
+        team_prefix: team_prefix?,
         may_assert_teams: may_assert_teams?,
         may_assert_scopes: may_assert_scopes?,
         shared: shared?,
@@ -242,6 +250,13 @@ fn issuer(mut table: Table<'_>) -> Option<Issuer> {
         max_lifetime: max_lifetime?,
         required_typ: required_typ?,
     })
+}
+
+/// `"grp-zen-payments" = "payments"`.
+fn team_names(mut table: Table<'_>) -> Option<BTreeMap<String, TeamName>> {
+    let names = table.keys().into_iter();
+    let pairs: Vec<_> = names.map(|name| Some((table.parse(&name, None)?, name))).collect();
+    pairs.into_iter().map(|pair| pair.map(|(team, name)| (name, team))).collect()
 }
 
 fn jwks(table: &mut Table<'_>) -> Option<KeySource> {

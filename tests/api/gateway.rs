@@ -240,6 +240,8 @@ fn lay_out(folder: &Path, upstream: &str, setup: &Setup<'_>) {
         issuer = "{PORTAL}"
         algorithms = ["HS256", "HS384"]
         shared = true
+        team_prefix = "grp-zen-"
+        team_names = {{ "web" = "web", "Pay Admins" = "payments" }}
         max_lifetime_seconds = 3600
         required_typ = "at+jwt"
         secret_file = "secret"

@@ -176,6 +176,26 @@ fn a_hostile_token_is_refused_for_its_own_reason() {
 }
 
 #[test]
+fn an_issuers_own_names_for_teams_are_translated() {
+    let gateway = TestGateway::spawn();
+    let secret = EncodingKey::from_secret(SECRET.as_bytes());
+    for (row, claimed, teams) in [
+        ("behind the prefix", json!(["grp-zen-web"]), json!(["web"])),
+        ("by another name", json!(["web"]), json!(["web"])),
+        ("both", json!(["web", "grp-zen-web"]), json!(["web"])),
+        ("without the prefix", json!(["tour"]), json!([])),
+        ("only the prefix", json!(["grp-zen-"]), json!([])),
+        ("a name that leads to what the issuer may not assert", json!(["Pay Admins"]), json!([])),
+        ("another case of the prefix", json!(["GRP-ZEN-web"]), json!([])),
+    ] {
+        let mut portal = good();
+        (portal["iss"], portal["teams"]) = (json!(PORTAL), claimed);
+        let told = whoami(&gateway, &signed(Algorithm::HS256, None, &portal, &secret));
+        assert_eq!((told.status, &told.json()["teams"]), (200, &teams), "{row}: {told:?}");
+    }
+}
+
+#[test]
 fn an_issuer_may_bound_the_life_and_name_the_type_of_its_tokens() {
     let gateway = TestGateway::spawn();
     let secret = EncodingKey::from_secret(SECRET.as_bytes());
