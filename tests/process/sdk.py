@@ -119,4 +119,7 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ZenlayerCloudSdkException as error:
+        sys.exit(f"sdk.py: a call that should go through failed: {error.code}: {error.message}")
