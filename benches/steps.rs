@@ -50,8 +50,8 @@ fn configured(simulator: &Simulator) -> tempfile::TempDir {
     let config = format!(
         "[server]\nlisten = \"127.0.0.1:0\"\nworkers = 1\n[operations]\nlisten = \"127.0.0.1:0\"\n\
          [issuers.corp]\nissuer = \"{}\"\nalgorithms = [\"RS256\", \"ES256\", \"EdDSA\"]\njwks_file = \"jwks.json\"\n\
-         may_assert_teams = [\"payments\"]\n[issuers.portal]\nissuer = \"{}\"\nalgorithms = [\"HS256\"]\n\
-         secret_file = \"secret\"\nmay_assert_teams = [\"payments\"]\n[upstream]\nurl = \"http://{}\"\n\
+         may_assert_teams = [\"payments\"]\nshared = true\n[issuers.portal]\nissuer = \"{}\"\nalgorithms = [\"HS256\"]\n\
+         secret_file = \"secret\"\nmay_assert_teams = [\"payments\"]\nshared = true\n[upstream]\nurl = \"http://{}\"\n\
          access_key_id = \"ak\"\naccess_key_password_file = \"key\"\n",
         keys::CORP,
         keys::PORTAL,
