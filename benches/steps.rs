@@ -11,7 +11,7 @@ use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::json;
 use zengate::app::App;
 use zengate::authn::Authenticator;
-use zengate::config::Config;
+use zengate::config::{Config, Tokens};
 use zengate::http::Signer;
 use zengate::simulator::{Settings, Simulator, parse_instances};
 
@@ -49,8 +49,8 @@ fn configured(simulator: &Simulator) -> tempfile::TempDir {
     std::fs::write(path.join("key"), "sk").expect("written");
     let config = format!(
         "[server]\nlisten = \"127.0.0.1:0\"\nworkers = 1\n[operations]\nlisten = \"127.0.0.1:0\"\n\
-         [issuers.corp]\nissuer = \"{}\"\nalgorithms = [\"RS256\", \"ES256\", \"EdDSA\"]\njwks_file = \"jwks.json\"\n\
-         may_assert_teams = [\"payments\"]\nshared = true\n[issuers.portal]\nissuer = \"{}\"\nalgorithms = [\"HS256\"]\n\
+         [issuers.corp]\nissuer = \"{}\"\nalgorithms = [\"RS256\", \"RS384\", \"RS512\", \"PS256\", \"PS384\", \"PS512\", \"ES256\", \"ES384\", \"EdDSA\"]\njwks_file = \"jwks.json\"\n\
+         may_assert_teams = [\"payments\"]\nshared = true\n[issuers.portal]\nissuer = \"{}\"\nalgorithms = [\"HS256\", \"HS384\"]\n\
          secret_file = \"secret\"\nmay_assert_teams = [\"payments\"]\nshared = true\n[upstream]\nurl = \"http://{}\"\n\
          access_key_id = \"ak\"\naccess_key_password_file = \"key\"\n",
         keys::CORP,
@@ -85,25 +85,39 @@ fn tokens(criterion: &mut Criterion) {
     let simulator = simulator();
     let folder = configured(&simulator);
     let config = load(&folder);
-    let authenticator = Authenticator::new(config.issuers, &config.tokens, Default::default());
-    let authenticator = authenticator.unwrap_or_else(|e| panic!("{e:?}"));
+    let authenticator = |cache_capacity| {
+        let tokens = Tokens { cache_capacity };
+        let made = Authenticator::new(config.issuers.clone(), &tokens, Default::default());
+        made.unwrap_or_else(|e| panic!("{e:?}"))
+    };
+    let (forgetful, remembering) = (authenticator(0), authenticator(100));
     let corp = keys::claims("alice", json!(["payments"]));
     let mut portal = corp.clone();
     portal["iss"] = json!(keys::PORTAL);
     let secret = EncodingKey::from_secret(keys::SECRET.as_bytes());
     let now = Timestamp::now();
-    for (name, token) in [
-        ("RS256", keys::signed(Algorithm::RS256, Some("rsa"), &corp, &keys::KEYS.rsa)),
-        ("ES256", keys::signed(Algorithm::ES256, Some("ec"), &corp, &keys::KEYS.ec)),
-        ("EdDSA", keys::signed(Algorithm::EdDSA, Some("ed"), &corp, &keys::KEYS.ed)),
-        ("HS256", keys::signed(Algorithm::HS256, None, &portal, &secret)),
+    let keys::Keys { rsa, ec, ec384, ed, .. } = &*keys::KEYS;
+    for (algorithm, kid, key) in [
+        (Algorithm::RS256, Some("rsa"), rsa),
+        (Algorithm::RS384, Some("rsa"), rsa),
+        (Algorithm::RS512, Some("rsa"), rsa),
+        (Algorithm::PS256, Some("rsa"), rsa),
+        (Algorithm::PS384, Some("rsa"), rsa),
+        (Algorithm::PS512, Some("rsa"), rsa),
+        (Algorithm::ES256, Some("ec"), ec),
+        (Algorithm::ES384, Some("ec384"), ec384),
+        (Algorithm::EdDSA, Some("ed"), ed),
+        (Algorithm::HS256, None, &secret),
+        (Algorithm::HS384, None, &secret),
     ] {
-        criterion.bench_function(&format!("check a token, {name}"), |bencher| {
-            bencher.iter(|| authenticator.check(black_box(&token), now).expect("good"));
+        let claims = if kid.is_some() { &corp } else { &portal };
+        let token = keys::signed(algorithm, kid, claims, key);
+        criterion.bench_function(&format!("verify a token, {algorithm:?}"), |bencher| {
+            bencher.iter(|| forgetful.verify(black_box(&token), now).expect("good"));
         });
-        authenticator.verify(&token, now).expect("good");
-        criterion.bench_function(&format!("find a token verified before, {name}"), |bencher| {
-            bencher.iter(|| authenticator.remembered(black_box(&token), now).expect("remembered"));
+        remembering.verify(&token, now).expect("good");
+        criterion.bench_function(&format!("find a token verified before, {algorithm:?}"), |bencher| {
+            bencher.iter(|| remembering.remembered(black_box(&token), now).expect("remembered"));
         });
     }
 }

@@ -15,7 +15,7 @@ use tracing_actix_web::TracingLogger;
 use crate::api::ops::{self, Health};
 use crate::api::{self, Drain, RootSpan, Shared};
 use crate::audit::{OpenError, Trail};
-use crate::authn::{Authenticator, KeyFault};
+use crate::authn::{Authenticator, IssuerFault};
 use crate::authz::{Policies, PolicyFaults, PolicyRevision};
 use crate::config::Config;
 use crate::http::{Client, Endpoint, TlsFault};
@@ -56,10 +56,10 @@ struct Parts {
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
     #[error("{0}")]
-    Keys(KeyFault),
+    Issuer(IssuerFault),
     #[error("{0}")]
     Policies(PolicyFaults),
-    #[error("{0}")]
+    #[error("upstream: {0}")]
     Tls(TlsFault),
     #[error("{0}")]
     Log(LogError),
@@ -96,7 +96,7 @@ pub fn load(config: &Config) -> Result<Loaded, Vec<Unusable>> {
     let mut faults = Vec::new();
     let metrics = Arc::new(Metrics::new());
     let authenticator = Authenticator::new(config.issuers.clone(), &config.tokens, metrics.clone())
-        .map_err(|keys| faults.extend(keys.into_iter().map(Unusable::Keys)));
+        .map_err(|issuers| faults.extend(issuers.into_iter().map(Unusable::Issuer)));
     let revision = PolicyRevision::load(&config.policies.dir).map_err(|e| faults.push(Unusable::Policies(e)));
     let endpoint = Endpoint::new(&config.upstream).map_err(|e| faults.push(Unusable::Tls(e)));
     let filter = telemetry::filter(&config.telemetry).map_err(|e| faults.push(Unusable::Log(e)));
@@ -119,13 +119,14 @@ impl App {
         let operations = bind("operations.listen", config.operations.listen)?;
         let trail = Arc::new(Trail::start(&config.audit.path, metrics.clone())?);
         let drain = Drain::default();
+        let authenticator = Arc::new(authenticator);
         let parts = Parts {
             policies: Arc::new(Policies::new(revision, metrics.clone())),
             limiter,
             trail: trail.clone(),
             endpoint: Arc::new(endpoint),
             shared: Shared {
-                authenticator: Arc::new(authenticator),
+                authenticator: authenticator.clone(),
                 metrics: metrics.clone(),
                 trusted_proxies: config.server.trusted_proxies.into(),
                 drain: drain.clone(),
@@ -138,7 +139,7 @@ impl App {
         let operations_address = operations.local_addr().map_err(StartError::Server)?;
         let servers = [
             callers_server(callers, config.server.workers, &parts, drained(stop, drain.clone(), shutdown))?,
-            operations_server(operations, Health { metrics, drain, trail })?,
+            operations_server(operations, Health { metrics, drain, trail, authenticator })?,
         ];
         let policies_dir = config.policies.dir;
         Ok(Self { address, operations_address, servers, stopper, parts, shutdown, policies_dir })
@@ -163,6 +164,8 @@ impl App {
     pub async fn run(self, stop: impl Future<Output = ()>) -> std::io::Result<()> {
         let Self { servers: [callers, operations], stopper, parts, shutdown, .. } = self;
         let sweeper = actix_web::rt::spawn(sweep(parts.limiter.clone()));
+        let authenticator = parts.shared.authenticator.clone();
+        let keeper = actix_web::rt::spawn(async move { authenticator.keep_keys().await });
         let operations_handle = operations.handle();
         let operations = actix_web::rt::spawn(operations);
         let mut callers = actix_web::rt::spawn(callers);
@@ -175,6 +178,7 @@ impl App {
             served = &mut callers => served,
         };
         sweeper.abort();
+        keeper.abort();
         operations_handle.stop(false).await;
         // Its own server has ended already; only the trail's end remains to be waited for.
         _ = operations.await;
@@ -193,9 +197,10 @@ pub struct Reloader {
 }
 
 impl Reloader {
-    /// Reads the folder; blocks for some milliseconds.
+    /// Reads the folder, and has the issuers' keys refreshed; blocks for some milliseconds.
     pub fn reload(&self) -> Result<(), PolicyFaults> {
-        let Parts { policies, limiter, metrics, .. } = &self.parts;
+        let Parts { policies, limiter, metrics, shared, .. } = &self.parts;
+        shared.authenticator.ask_for_keys();
         let revision = PolicyRevision::load(&self.dir).inspect_err(|faults| {
             metrics.reload_refused();
             tracing::error!(policy.revision = %policies.current().id(), "the policies are wrong, so the last good ones stay in force: {faults}");

@@ -5,9 +5,12 @@
 
 mod cache;
 mod claims;
+mod inspect;
 mod issuer;
+mod keeper;
 mod keys;
 mod principal;
+mod source;
 mod token;
 
 use std::collections::HashMap;
@@ -19,34 +22,42 @@ use crate::config;
 use crate::domain::IssuerName;
 use crate::metrics::Metrics;
 
-pub use issuer::Assertions;
-pub use keys::KeyFault;
+pub use inspect::{Finding, Inspection};
+pub use issuer::{Assertions, IssuerFault};
 pub use principal::{Call, Identity, Origin, Principal, TeamFault};
 pub use token::{LONGEST_TOKEN, Refusal};
 
 use cache::Cache;
 use issuer::Issuer;
+use keys::Keys;
 use token::Parts;
 
 /// All configured issuers, ready to verify tokens.
 pub struct Authenticator {
     by_iss: HashMap<String, Arc<Issuer>>,
-    cache: Cache,
+    cache: Cache<Entry>,
     metrics: Arc<Metrics>,
 }
 
+/// A token that was verified, and by whose keys.
+struct Entry {
+    identity: Arc<Identity>,
+    issuer: Arc<Issuer>,
+    keys: Arc<Keys>,
+}
+
 impl Authenticator {
-    /// Reads every issuer's keys; reports every unusable source.
+    /// Reads the keys that are in files; reports every issuer that cannot be set up.
     pub fn new(
         issuers: impl IntoIterator<Item = (IssuerName, config::Issuer)>,
         tokens: &config::Tokens,
         metrics: Arc<Metrics>,
-    ) -> Result<Self, Vec<KeyFault>> {
+    ) -> Result<Self, Vec<IssuerFault>> {
         let mut by_iss = HashMap::new();
         let mut faults = Vec::new();
         for (name, settings) in issuers {
             let iss = settings.issuer.clone();
-            match Issuer::new(name, settings) {
+            match Issuer::new(name, settings, metrics.clone()) {
                 Ok(issuer) => _ = by_iss.insert(iss, Arc::new(issuer)),
                 Err(fault) => faults.push(fault),
             }
@@ -57,30 +68,60 @@ impl Authenticator {
         Ok(Self { by_iss, cache: Cache::new(tokens.cache_capacity), metrics })
     }
 
-    /// The caller that `token` proves at `now`, if this very token was verified before and still holds.
+    /// Keeps every issuer's keys current, for as long as it is polled.
+    pub async fn keep_keys(&self) {
+        futures_util::future::join_all(self.by_iss.values().map(|issuer| issuer.keeper.run())).await;
+    }
+
+    /// Looks for every issuer's keys at once, whatever the time.
+    pub fn ask_for_keys(&self) {
+        self.by_iss.values().for_each(|issuer| issuer.keeper.ask());
+    }
+
+    /// Issuers whose keys were not looked for yet.
+    pub fn untried(&self) -> usize {
+        self.by_iss.values().filter(|issuer| !issuer.keeper.tried()).count()
+    }
+
+    /// Issuers without a usable key.
+    pub fn without_keys(&self) -> usize {
+        self.by_iss.values().filter(|issuer| issuer.keeper.keys().is_none()).count()
+    }
+
+    /// The caller that `token` proves at `now`, if this very token was verified before: by keys that are still in
+    /// force, and its times still hold.
     pub fn remembered(&self, token: &str, now: Timestamp) -> Option<Arc<Identity>> {
-        let found = self.cache.get(token, now);
+        let found = self.cache.get(token);
+        let found = found.filter(|entry| entry.identity.holds(now) && entry.issuer.keeper.holds(&entry.keys));
         self.metrics.token_looked_up(found.is_some());
-        found
+        found.map(|entry| entry.identity.clone())
     }
 
     /// The caller that `token` proves at `now`; remembers it.
     pub fn verify(&self, token: &str, now: Timestamp) -> Result<Arc<Identity>, Refusal> {
-        let (identity, Assertions { dropped_teams, dropped_scopes }) = self.check(token, now)?;
+        let parts = Parts::split(token)?;
+        let issuer = self.issuer(&parts)?;
+        let (verified, keys) = issuer.verify(parts)?;
+        let (identity, Assertions { dropped_teams, dropped_scopes }) = issuer.identify(&verified, now)?;
         self.metrics.claims_dropped("team", dropped_teams);
         self.metrics.claims_dropped("scope", dropped_scopes);
         let identity = Arc::new(identity);
-        self.cache.put(token, &identity);
+        let entry = Entry { identity: identity.clone(), issuer: issuer.clone(), keys };
+        self.cache.put(token, entry);
         Ok(identity)
     }
 
-    /// As [`Self::verify`], with what the issuer asserted beyond its right, and without remembering; for
-    /// `zengate token inspect`.
-    pub fn check(&self, token: &str, now: Timestamp) -> Result<(Identity, Assertions), Refusal> {
-        let parts = Parts::split(token)?;
-        let issuer = self.by_iss.get(&parts.unverified_issuer()?).ok_or(Refusal::UnknownIssuer)?;
-        let claims = issuer.keys.verify(&parts)?;
-        issuer.check_type(&parts)?;
-        issuer.identify(&claims, now)
+    /// Waits, for a token refused with [`Refusal::UnknownKey`], until its issuer's keys were looked for once more.
+    /// False: there is nothing to wait for.
+    pub async fn renewed(&self, token: &str) -> bool {
+        let issuer = Parts::split(token).and_then(|parts| self.issuer(&parts));
+        match issuer {
+            Ok(issuer) => issuer.keeper.renewed().await,
+            Err(_) => false,
+        }
+    }
+
+    fn issuer(&self, parts: &Parts<'_>) -> Result<&Arc<Issuer>, Refusal> {
+        self.by_iss.get(parts.unverified_issuer()?).ok_or(Refusal::UnknownIssuer)
     }
 }

@@ -20,6 +20,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::api;
+use crate::app::Unusable;
 use crate::config::{Config, ProcessEnv};
 
 /// Lets teams reset the login passwords of their own Zenlayer Cloud instances without seeing the access key.
@@ -72,6 +73,11 @@ impl Failure {
 
     fn configuration(error: impl Display) -> Self {
         Self::Configuration(error.to_string())
+    }
+
+    fn unusable(faults: Vec<Unusable>) -> Self {
+        let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        Self::Configuration(lines.join("\n"))
     }
 }
 

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-pub use issuers::{Issuer, KeySource, SignatureAlgorithm, TeamPattern};
+pub use issuers::{FetchUrl, Fetching, Issuer, KeySource, SignatureAlgorithm, TeamPattern, check_secret};
 pub use reader::{Fault, Reader, Table, without_line_end};
 pub use sections::{Audit, Limits, Operations, Policies, Quota, Secret, Server, Telemetry, Tokens, Upstream};
 

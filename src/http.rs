@@ -1,5 +1,6 @@
 //! The one place that knows awc: TLS, deadlines, signed calls, and what was surely not sent.
 
+mod fetch;
 pub mod plain;
 mod signature;
 mod tls;
@@ -13,6 +14,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
+pub use fetch::{FetchFault, Fetcher};
 pub use signature::Signer;
 pub use tls::TlsFault;
 
@@ -114,26 +116,7 @@ pub struct Client {
 impl Client {
     /// A pool of connections of its own.
     pub fn new(endpoint: Arc<Endpoint>) -> Self {
-        // Connecting and shaking hands end well before the call does: a timeout of the call cannot say
-        // whether anything was sent, theirs can.
-        let third = endpoint.timeout / 3;
-        let connector = awc::Connector::new();
-        let connector = match &endpoint.tls {
-            Some(tls) => connector.rustls_0_23(tls.clone()),
-            None => connector,
-        };
-        let connector = connector
-            .limit(1024)
-            .timeout(third)
-            .handshake_timeout(third)
-            .conn_keep_alive(Duration::from_secs(5));
-        let awc = awc::Client::builder()
-            .connector(connector)
-            .timeout(endpoint.timeout)
-            .disable_redirects()
-            .no_default_headers()
-            .add_default_header((header::USER_AGENT, concat!("zengate/", env!("CARGO_PKG_VERSION"))))
-            .finish();
+        let awc = bare_client(endpoint.tls.as_ref(), endpoint.timeout);
         Self { awc, endpoint }
     }
 
@@ -173,6 +156,27 @@ impl Client {
         let late = |_| CallError::Unanswered(format!("no answer within {} s", timeout.as_secs()));
         tokio::time::timeout(*timeout, call).await.map_err(late)?
     }
+}
+
+/// An awc client that follows no redirect and sends nothing of its own but its name.
+fn bare_client(tls: Option<&Arc<rustls::ClientConfig>>, timeout: Duration) -> awc::Client {
+    let connector = awc::Connector::new();
+    let connector = match tls {
+        Some(tls) => connector.rustls_0_23(tls.clone()),
+        None => connector,
+    };
+    // Connecting and shaking hands end well before the call does: a timeout of the call cannot say whether
+    // anything was sent, theirs can.
+    let third = timeout / 3;
+    let connector =
+        connector.limit(1024).timeout(third).handshake_timeout(third).conn_keep_alive(Duration::from_secs(5));
+    awc::Client::builder()
+        .connector(connector)
+        .timeout(timeout)
+        .disable_redirects()
+        .no_default_headers()
+        .add_default_header((header::USER_AGENT, concat!("zengate/", env!("CARGO_PKG_VERSION"))))
+        .finish()
 }
 
 const ACTION: HeaderName = HeaderName::from_static("x-zc-action");

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
-    Registry, TextEncoder,
+    Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-use crate::domain::{Revision, TeamName};
+use crate::domain::{IssuerName, Revision, TeamName};
 
 /// Teams past this many share the label `other`.
 const MOST_TEAMS: usize = 200;
@@ -26,6 +26,10 @@ pub struct Metrics {
     authentication_failures: IntCounterVec,
     dropped_claims: IntCounterVec,
     token_lookups: IntCounterVec,
+    issuer_refreshes: IntCounterVec,
+    issuer_keys: IntGaugeVec,
+    issuer_keys_stale: IntGaugeVec,
+    issuer_refreshed: IntGaugeVec,
     decisions: IntCounterVec,
     policy_errors: IntCounter,
     limited: IntCounterVec,
@@ -58,6 +62,12 @@ impl Metrics {
         };
         let gauge = |name: &str, help: &str| {
             register(&registry, IntGauge::new(name, help).expect("the name is well formed"))
+        };
+        let gauges = |name: &str, help: &str, labels: &[&str]| {
+            register(
+                &registry,
+                IntGaugeVec::new(Opts::new(name, help), labels).expect("the names are well formed"),
+            )
         };
         let seconds = |name: &str, help: &str, labels: &[&str]| {
             let opts = HistogramOpts::new(name, help).buckets(SECONDS.to_vec());
@@ -97,6 +107,26 @@ impl Metrics {
                 "zengate_token_lookups_total",
                 "Tokens looked up among those verified before, by what came of it.",
                 &["result"],
+            ),
+            issuer_refreshes: counters(
+                "zengate_issuer_key_refreshes_total",
+                "Looks for an issuer's keys, by what came of them.",
+                &["issuer", "result"],
+            ),
+            issuer_keys: gauges(
+                "zengate_issuer_keys",
+                "Keys of the issuer that verify tokens now; at 0 its callers get 503.",
+                &["issuer"],
+            ),
+            issuer_keys_stale: gauges(
+                "zengate_issuer_keys_stale",
+                "1 if the newest look for the issuer's keys failed, so that older ones serve, or none.",
+                &["issuer"],
+            ),
+            issuer_refreshed: gauges(
+                "zengate_issuer_keys_last_refresh_timestamp_seconds",
+                "When the issuer's keys were last looked for with success.",
+                &["issuer"],
             ),
             decisions: counters(
                 "zengate_decisions_total",
@@ -175,6 +205,23 @@ impl Metrics {
     /// A token was looked up among the remembered ones.
     pub fn token_looked_up(&self, hit: bool) {
         self.token_lookups.with_label_values(&[if hit { "hit" } else { "miss" }]).inc();
+    }
+
+    /// An issuer's keys were looked for with success; that many serve.
+    pub fn keys_refreshed(&self, issuer: &IssuerName, keys: usize) {
+        let issuer = &[issuer.as_str()];
+        self.issuer_refreshes.with_label_values(&[issuer[0], "good"]).inc();
+        self.issuer_keys.with_label_values(issuer).set(i64::try_from(keys).unwrap_or(i64::MAX));
+        self.issuer_keys_stale.with_label_values(issuer).set(0);
+        self.issuer_refreshed.with_label_values(issuer).set(jiff::Timestamp::now().as_second());
+    }
+
+    /// An issuer's keys were looked for in vain; that many older ones serve.
+    pub fn keys_not_refreshed(&self, issuer: &IssuerName, keys: usize) {
+        let issuer = &[issuer.as_str()];
+        self.issuer_refreshes.with_label_values(&[issuer[0], "failed"]).inc();
+        self.issuer_keys.with_label_values(issuer).set(i64::try_from(keys).unwrap_or(i64::MAX));
+        self.issuer_keys_stale.with_label_values(issuer).set(1);
     }
 
     /// Policy decided on a reset.

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::Drain;
 use super::problem::{Kind, Problem};
 use crate::audit::Trail;
+use crate::authn::Authenticator;
 use crate::domain::RequestId;
 use crate::metrics::Metrics;
 
@@ -19,6 +20,7 @@ pub struct Health {
     pub metrics: Arc<Metrics>,
     pub drain: Drain,
     pub trail: Arc<Trail>,
+    pub authenticator: Arc<Authenticator>,
 }
 
 #[derive(Serialize)]
@@ -46,21 +48,29 @@ async fn livez() -> HttpResponse {
     report(StatusCode::OK, "alive", [("process", "ok")])
 }
 
-/// May traffic come? Configuration, policies and trail were loaded before this listener answered, so only a stop
-/// takes readiness away. What is down later shows here and in the metrics, never in the code: one provider's
-/// outage must not take all replicas away.
+/// May traffic come? Configuration, policies and trail were loaded before this listener answered; then each
+/// issuer's keys are looked for once, and after that only a stop takes readiness away. What is down later shows
+/// here and in the metrics, never in the code: one provider's outage must not take all replicas away.
 async fn readyz(health: web::Data<Health>) -> HttpResponse {
     let draining = health.drain.draining();
+    let starting = health.authenticator.untried() > 0;
     let trail = if health.trail.healthy() { "ok" } else { "cannot be written: resets are refused" };
+    let issuers = match (starting, health.authenticator.without_keys()) {
+        (true, _) => "the keys of an issuer were not looked for yet",
+        (false, 0) => "ok",
+        (false, _) => "an issuer has no usable key: its callers get 503",
+    };
     let checks = [
         ("configuration", "ok"),
         ("policies", "ok"),
         ("trail", trail),
+        ("issuers", issuers),
         ("draining", if draining { "stopping" } else { "ok" }),
     ];
-    match draining {
-        true => report(StatusCode::SERVICE_UNAVAILABLE, "draining", checks),
-        false => report(StatusCode::OK, "ready", checks),
+    match (draining, starting) {
+        (true, _) => report(StatusCode::SERVICE_UNAVAILABLE, "draining", checks),
+        (false, true) => report(StatusCode::SERVICE_UNAVAILABLE, "starting", checks),
+        (false, false) => report(StatusCode::OK, "ready", checks),
     }
 }
 

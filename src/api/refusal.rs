@@ -18,6 +18,9 @@ impl From<authn::Refusal> for Problem {
     /// Helps an honest caller and tells nobody about keys (RFC 6750).
     fn from(refusal: authn::Refusal) -> Self {
         use authn::Refusal as R;
+        if refusal == R::NoKeys {
+            return Self::unavailable("The keys of the token's issuer cannot be had now. Try again.");
+        }
         let description = match refusal {
             R::Missing => None,
             R::NotBearer => Some("The Authorization header must be one `Bearer` and a token."),
@@ -30,9 +33,13 @@ impl From<authn::Refusal> for Problem {
                 Some("A claim of the token is missing or has the wrong shape.")
             }
             R::Lifetime => Some("The token lives longer than is accepted here."),
-            R::Critical(_) | R::Type | R::UnknownIssuer | R::Algorithm | R::UnknownKey | R::Signature => {
-                Some("The token is not one that is accepted here.")
-            }
+            R::Critical(_)
+            | R::Type
+            | R::UnknownIssuer
+            | R::Algorithm
+            | R::UnknownKey
+            | R::NoKeys
+            | R::Signature => Some("The token is not one that is accepted here."),
         };
         let challenge = match description {
             None => r#"Bearer realm="zengate""#.to_owned(),

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::token::Refusal;
 
-/// A JWT's claims (RFC 7519): a JSON object in which no name comes twice, at any depth, since parsers
+/// A JWT's claims (RFC 7519), or its header: a JSON object in which no name comes twice, at any depth, since parsers
 /// disagree on which of the two counts.
 pub(super) struct Claims(Value);
 
@@ -13,6 +13,11 @@ impl Claims {
     /// The claim at a JSON pointer; null counts as absent.
     pub(super) fn at(&self, pointer: &str) -> Option<&Value> {
         self.0.pointer(pointer).filter(|value| !value.is_null())
+    }
+
+    /// Whether anything, null too, stands at a name.
+    pub(super) fn names(&self, name: &str) -> bool {
+        self.0.get(name).is_some()
     }
 
     /// A claim that must be a string when it is there.

@@ -1,20 +1,31 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::Value;
 
 use super::claims::Claims;
-use super::keys::{KeyFault, Keys};
+use super::keeper::Keeper;
+use super::keys::{Keys, Verified};
 use super::principal::Identity;
-use super::token::{Parts, Refusal};
-use crate::config::{self, TeamPattern};
+use super::token::{Header, Parts, Refusal};
+use crate::config::{self, SignatureAlgorithm, TeamPattern};
 use crate::domain::{IssuerName, TeamName};
+use crate::metrics::Metrics;
 
 /// One configured issuer: its keys, and what its tokens may say.
 pub(super) struct Issuer {
-    pub(super) keys: Keys,
-    name: IssuerName,
-    settings: config::Issuer,
+    pub(super) keeper: Keeper,
+    pub(super) name: IssuerName,
+    pub(super) settings: config::Issuer,
+}
+
+/// Why an issuer cannot be set up.
+#[derive(Debug, thiserror::Error)]
+#[error("issuers.{issuer}: {why}")]
+pub struct IssuerFault {
+    pub issuer: IssuerName,
+    pub why: String,
 }
 
 /// What a token claimed and its issuer may not assert; it was left out of the identity.
@@ -32,17 +43,39 @@ struct Times {
 }
 
 impl Issuer {
-    pub(super) fn new(name: IssuerName, settings: config::Issuer) -> Result<Self, KeyFault> {
-        let keys = Keys::new(&name, &settings.keys, &settings.algorithms)?;
-        Ok(Self { keys, name, settings })
+    /// Reads keys that are in a file; others come when [`Keeper::run`] runs.
+    pub(super) fn new(
+        name: IssuerName,
+        settings: config::Issuer,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, IssuerFault> {
+        let fault = |why| IssuerFault { issuer: name.clone(), why };
+        let keeper = Keeper::new(name.clone(), &settings, metrics).map_err(|e| fault(e.to_string()))?;
+        keeper.read_file().map_err(fault)?;
+        Ok(Self { keeper, name, settings })
     }
 
-    /// The identity that verified claims give at `now`.
+    /// Checks the signature by the keys in force, and says by which.
+    pub(super) fn verify(&self, parts: Parts<'_>) -> Result<(Verified, Arc<Keys>), Refusal> {
+        let algorithm = self.algorithm(&parts.header)?;
+        let keys = self.keeper.keys().ok_or(Refusal::NoKeys)?;
+        let verified = keys.verify(algorithm, parts)?;
+        Ok((verified, keys))
+    }
+
+    fn algorithm(&self, header: &Header) -> Result<SignatureAlgorithm, Refusal> {
+        let algorithm = header.alg.parse().ok();
+        algorithm.filter(|algorithm| self.settings.algorithms.contains(algorithm)).ok_or(Refusal::Algorithm)
+    }
+
+    /// The identity that a verified token gives at `now`.
     pub(super) fn identify(
         &self,
-        claims: &Claims,
+        token: &Verified,
         now: Timestamp,
     ) -> Result<(Identity, Assertions), Refusal> {
+        let Verified { header, claims, .. } = token;
+        self.check_type(header)?;
         self.check_audience(claims)?;
         let Times { expires, from, until } = self.check_times(claims, now.as_second())?;
         let mut dropped = Assertions::default();
@@ -90,10 +123,10 @@ impl Issuer {
     }
 
     /// `at+jwt` and `application/at+jwt` are one type (RFC 7515, section 4.1.9).
-    pub(super) fn check_type(&self, parts: &Parts<'_>) -> Result<(), Refusal> {
+    fn check_type(&self, header: &Header) -> Result<(), Refusal> {
         let Some(required) = &self.settings.required_typ else { return Ok(()) };
         let bare = |typ: &str| typ.to_ascii_lowercase().trim_start_matches("application/").to_owned();
-        let given = parts.header.typ.as_deref().map(bare);
+        let given = header.typ.as_deref().map(bare);
         if given == Some(bare(required)) { Ok(()) } else { Err(Refusal::Type) }
     }
 

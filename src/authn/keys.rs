@@ -1,28 +1,23 @@
-use std::path::PathBuf;
-
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse};
 use jsonwebtoken::{Algorithm, DecodingKey};
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 
 use super::claims::Claims;
-use super::token::{Parts, Refusal};
-use crate::config::{KeySource, SignatureAlgorithm};
-use crate::domain::IssuerName;
-
-/// Why an issuer's keys cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[error("issuers.{issuer}: {}: {why}", path.display())]
-pub struct KeyFault {
-    pub issuer: IssuerName,
-    pub path: PathBuf,
-    pub why: String,
-}
+use super::token::{BAD_SIGNATURE, Header, Parts, Refusal};
+use crate::config::SignatureAlgorithm;
 
 /// One issuer's keys. Each is bound to the algorithms it may verify: those of the issuer that fit its type, or the
 /// one that it names itself.
-pub(super) struct Keys(Vec<Key>);
+pub(super) struct Keys {
+    keys: Vec<Key>,
+    /// Keys that cannot serve, by their id, and why.
+    pub(super) skipped: Vec<(Option<String>, String)>,
+    /// Of the text they were made of.
+    digest: [u8; 32],
+}
 
 struct Key {
     id: Option<String>,
@@ -30,71 +25,74 @@ struct Key {
     verifier: DecodingKey,
 }
 
+/// A token whose signature is good. Only [`Keys::verify`] makes one.
+pub(super) struct Verified {
+    pub(super) header: Header,
+    pub(super) claims: Claims,
+    _made_here: (),
+}
+
 impl Keys {
-    pub(super) fn new(
-        issuer: &IssuerName,
-        source: &KeySource,
-        allowed: &[SignatureAlgorithm],
-    ) -> Result<Self, KeyFault> {
-        match source {
-            KeySource::Secret(secret) => Ok(Self(vec![Key {
-                id: None,
-                algorithms: allowed.to_vec(),
-                verifier: DecodingKey::from_secret(secret.expose()),
-            }])),
-            KeySource::JwksFile { path, text } => Self::from_jwks(issuer, text, allowed)
-                .map_err(|why| KeyFault { issuer: issuer.clone(), path: path.clone(), why }),
-        }
+    pub(super) fn of_secret(secret: &[u8], algorithms: &[SignatureAlgorithm]) -> Self {
+        let verifier = DecodingKey::from_secret(secret);
+        let keys = vec![Key { id: None, algorithms: algorithms.to_vec(), verifier }];
+        Self { keys, skipped: Vec::new(), digest: Sha256::digest(secret).into() }
     }
 
-    /// A JWK Set (RFC 7517). A key that cannot serve is skipped with a warning; a set without any is a fault.
-    fn from_jwks(issuer: &IssuerName, text: &str, allowed: &[SignatureAlgorithm]) -> Result<Self, String> {
+    /// Those of a JWK Set (RFC 7517) that can serve.
+    pub(super) fn of_jwks(text: &[u8], allowed: &[SignatureAlgorithm]) -> Result<Self, String> {
         #[derive(Deserialize)]
         struct Set {
             keys: Vec<serde_json::Value>,
         }
-        let set: Set = serde_json::from_str(text).map_err(|e| format!("is not a JWK Set: {e}"))?;
-        let mut keys = Vec::new();
+        let set: Set = serde_json::from_slice(text).map_err(|e| format!("is not a JWK Set: {e}"))?;
+        let (mut keys, mut skipped) = (Vec::new(), Vec::new());
         for value in set.keys {
             let id = value.get("kid").and_then(|kid| kid.as_str()).map(str::to_owned);
             match usable(value, allowed) {
                 Ok((algorithms, verifier)) => keys.push(Key { id, algorithms, verifier }),
-                Err(why) => tracing::warn!(
-                    issuer.name = %issuer,
-                    key.id = id.as_deref().unwrap_or_default(),
-                    "a key of the issuer is skipped: {why}"
-                ),
+                Err(why) => skipped.push((id, why)),
             }
         }
-        if keys.is_empty() {
-            return Err("holds no key that the issuer's algorithms can use".to_owned());
-        }
-        Ok(Self(keys))
+        Ok(Self { keys, skipped, digest: Sha256::digest(text).into() })
     }
 
-    /// Checks the signature and only then reads the claims.
-    pub(super) fn verify(&self, parts: &Parts<'_>) -> Result<Claims, Refusal> {
-        let algorithm: SignatureAlgorithm = parts.header.alg.parse().map_err(|_| Refusal::Algorithm)?;
-        let mut fitting = self.0.iter().filter(|key| key.algorithms.contains(&algorithm)).peekable();
-        if fitting.peek().is_none() {
-            return Err(Refusal::Algorithm);
-        }
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// The ids of those that serve.
+    pub(super) fn ids(&self) -> impl Iterator<Item = Option<&str>> {
+        self.keys.iter().map(|key| key.id.as_deref())
+    }
+
+    /// Whether both were made of the same text.
+    pub(super) fn same(&self, other: &Self) -> bool {
+        self.digest == other.digest
+    }
+
+    /// Checks the signature, and only then hands out what is claimed.
+    pub(super) fn verify(
+        &self,
+        algorithm: SignatureAlgorithm,
+        parts: Parts<'_>,
+    ) -> Result<Verified, Refusal> {
+        let mut fitting = self.keys.iter().filter(|key| key.algorithms.contains(&algorithm));
         let key = match &parts.header.kid {
             Some(kid) => fitting.find(|key| key.id.as_ref().is_none_or(|id| id == kid)),
             // Without an id the choice must be plain.
             None => fitting.next().filter(|_| fitting.next().is_none()),
         };
-        let key = key.ok_or(Refusal::UnknownKey)?;
         let good = jsonwebtoken::crypto::verify(
             parts.signature,
             parts.message.as_bytes(),
-            &key.verifier,
+            &key.ok_or(Refusal::UnknownKey)?.verifier,
             jsonwebtoken_algorithm(algorithm),
         );
         match good {
-            Ok(true) => parts.claims(),
+            Ok(true) => Ok(Verified { header: parts.header, claims: parts.unverified, _made_here: () }),
             Ok(false) => Err(Refusal::Signature),
-            Err(_) => Err(Refusal::Malformed("its signature is not base64url")),
+            Err(_) => Err(Refusal::Malformed(BAD_SIGNATURE)),
         }
     }
 }

@@ -102,6 +102,11 @@ impl Identity {
         self.expires
     }
 
+    /// Whether its token's times hold; a clock set back makes a token early again.
+    pub(super) fn holds(&self, now: Timestamp) -> bool {
+        self.valid_from <= now && now < self.valid_until
+    }
+
     /// The team to act for: the named one, or the only one.
     pub fn team(&self, named: Option<&TeamName>) -> Result<&TeamName, TeamFault> {
         match (named, self.teams.as_slice()) {
@@ -178,6 +183,17 @@ impl Identity {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_identity_holds_for_its_token_s_time_alone() {
+        let at = |second| Timestamp::from_second(second).expect("a time");
+        let mut identity = Identity::for_test("alice", &["a"]);
+        let inner = Arc::get_mut(&mut identity).expect("just made");
+        (inner.valid_from, inner.valid_until) = (at(100), at(200));
+        for (second, holds) in [(99, false), (100, true), (199, true), (200, false)] {
+            assert_eq!(identity.holds(at(second)), holds, "{second}");
+        }
+    }
 
     #[test]
     fn a_team_is_acted_for_only_if_it_is_the_callers() {

@@ -1,11 +1,13 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Deserialize;
 
 use super::claims::Claims;
 
 /// Longest token that is looked at, in bytes.
 pub const LONGEST_TOKEN: usize = 8 << 10;
+
+/// Of a [`Refusal::Malformed`] that shows only when the signature is checked.
+pub(super) const BAD_SIGNATURE: &str = "its signature is not base64url";
 
 /// Why a token does not let its bearer in. Callers hear less than this says: nothing about keys.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -26,6 +28,8 @@ pub enum Refusal {
     Algorithm,
     #[error("no key of its issuer fits it")]
     UnknownKey,
+    #[error("its issuer's keys cannot be had now")]
+    NoKeys,
     #[error("its signature does not match")]
     Signature,
     #[error("its claim `{0}` is missing")]
@@ -56,6 +60,7 @@ impl Refusal {
             Self::UnknownIssuer => "unknown-issuer",
             Self::Algorithm => "algorithm",
             Self::UnknownKey => "unknown-key",
+            Self::NoKeys => "no-keys",
             Self::Signature => "signature",
             Self::ClaimMissing(_) => "claim-missing",
             Self::ClaimShape(_) => "claim-shape",
@@ -69,13 +74,11 @@ impl Refusal {
 }
 
 /// The JOSE header (RFC 7515). `jku`, `jwk` and `x5u` are not read: a token never brings its own key.
-#[derive(Debug, Deserialize)]
+#[derive(Debug)]
 pub(super) struct Header {
     pub(super) alg: String,
     pub(super) kid: Option<String>,
     pub(super) typ: Option<String>,
-    crit: Option<serde::de::IgnoredAny>,
-    b64: Option<serde::de::IgnoredAny>,
 }
 
 /// A compact JWS taken apart; nothing of it is verified.
@@ -84,7 +87,8 @@ pub(super) struct Parts<'t> {
     /// What the signature covers.
     pub(super) message: &'t str,
     pub(super) signature: &'t str,
-    payload: Vec<u8>,
+    /// What is claimed. [`super::keys::Keys::verify`] hands it out as verified.
+    pub(super) unverified: Claims,
 }
 
 impl<'t> Parts<'t> {
@@ -101,34 +105,24 @@ impl<'t> Parts<'t> {
         let decode = |part: &str| {
             URL_SAFE_NO_PAD.decode(part).map_err(|_| Refusal::Malformed("a part is not base64url"))
         };
-        let header: Header = serde_json::from_slice(&decode(header)?)
-            .map_err(|_| Refusal::Malformed("its header is not JSON with one `alg`"))?;
-        if header.crit.is_some() {
-            return Err(Refusal::Critical("crit"));
+        let header: Claims = serde_json::from_slice(&decode(header)?)
+            .map_err(|_| Refusal::Malformed("its header is not a JSON object without duplicates"))?;
+        let unverified: Claims = serde_json::from_slice(&decode(payload)?)
+            .map_err(|_| Refusal::Malformed("its claims are not a JSON object without duplicates"))?;
+        if let Some(name) = ["crit", "b64"].into_iter().find(|name| header.names(name)) {
+            return Err(Refusal::Critical(name));
         }
-        if header.b64.is_some() {
-            return Err(Refusal::Critical("b64"));
-        }
-        Ok(Self { header, message, signature, payload: decode(payload)? })
+        let text = |name| {
+            let found = header.text(name).map(|text| text.map(str::to_owned));
+            found.map_err(|_| Refusal::Malformed("its header names `alg`, `kid` or `typ` by no text"))
+        };
+        let alg = text("alg")?.ok_or(Refusal::Malformed("its header names no `alg`"))?;
+        let header = Header { alg, kid: text("kid")?, typ: text("typ")? };
+        Ok(Self { header, message, signature, unverified })
     }
 
     /// The `iss` claim, which only chooses whose keys to try.
-    pub(super) fn unverified_issuer(&self) -> Result<String, Refusal> {
-        #[derive(Deserialize)]
-        struct Issued {
-            iss: Option<serde_json::Value>,
-        }
-        let issued: Issued = serde_json::from_slice(&self.payload)
-            .map_err(|_| Refusal::Malformed("its claims are not a JSON object without duplicates"))?;
-        match issued.iss {
-            Some(serde_json::Value::String(iss)) => Ok(iss),
-            Some(_) => Err(Refusal::ClaimShape("iss")),
-            None => Err(Refusal::ClaimMissing("iss")),
-        }
-    }
-
-    pub(super) fn claims(&self) -> Result<Claims, Refusal> {
-        serde_json::from_slice(&self.payload)
-            .map_err(|_| Refusal::Malformed("its claims are not a JSON object without duplicates"))
+    pub(super) fn unverified_issuer(&self) -> Result<&str, Refusal> {
+        self.unverified.text("iss")?.ok_or(Refusal::ClaimMissing("iss"))
     }
 }

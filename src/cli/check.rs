@@ -14,10 +14,7 @@ pub(super) struct Check {
 /// Goes the way of a start, and ends before it binds or writes anything.
 pub(super) fn run(arguments: &Check, file: &Path) -> Result<(), Failure> {
     let config = load(file)?;
-    let loaded = app::load(&config).map_err(|faults| {
-        let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
-        Failure::configuration(lines.join("\n"))
-    })?;
+    let loaded = app::load(&config).map_err(Failure::unusable)?;
     if arguments.show {
         return say(config.show().trim_end());
     }

@@ -2,14 +2,13 @@ use std::io::Read;
 use std::path::Path;
 #[cfg(feature = "simulator")]
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::{Failure, load, say};
 use crate::app;
-use crate::authn::Authenticator;
-use crate::domain::rfc3339;
+use crate::authn::{Finding, Inspection};
+use crate::domain::{TeamName, rfc3339};
 
 /// Look at tokens
 #[derive(clap::Subcommand)]
@@ -75,15 +74,26 @@ fn inspect(arguments: &Inspect, file: &Path) -> Result<(), Failure> {
         token.clear();
         std::io::stdin().read_to_string(&mut token).map_err(Failure::finding)?;
     }
-    let authenticator =
-        Authenticator::new(config.issuers, &config.tokens, Arc::default()).map_err(|keys| {
-            let faults: Vec<_> =
-                keys.into_iter().map(|fault| app::Unusable::Keys(fault).to_string()).collect();
-            Failure::configuration(faults.join("\n"))
-        })?;
-    let (identity, dropped) = authenticator
-        .check(token.trim(), Timestamp::now())
-        .map_err(|refusal| Failure::Finding(format!("refused: {refusal}")))?;
+    let loaded = app::load(&config).map_err(Failure::unusable)?;
+    let now = Timestamp::now();
+    let Inspection { findings, result } = app::block_on(loaded.authenticator.inspect(token.trim(), now));
+    for Finding { step, passed, detail } in &findings {
+        let passed = match passed {
+            Some(true) => "ok",
+            Some(false) => "NO",
+            None => "-",
+        };
+        say(format!("{passed:<3}{step:<10} {detail}").trim_end())?;
+    }
+    let (identity, dropped) =
+        result.map_err(|refusal| Failure::Finding(format!("the token is refused: {refusal}")))?;
+    if loaded.revision.blocks(&identity, None) {
+        say("NO blocks     blocks.toml stops this caller")?;
+        return Err(Failure::Finding("the caller is blocked".to_owned()));
+    }
+    let blocked = identity.teams().iter().filter(|team| loaded.revision.blocks(&identity, Some(team)));
+    let blocked: Vec<&str> = blocked.map(TeamName::as_str).collect();
+    say(format!("ok blocks     teams that blocks.toml stops: {}", listed(&blocked)))?;
     say("accepted")?;
     say(format!("  issuer   {}", identity.issuer()))?;
     say(format!("  subject  {}", identity.subject()))?;

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use url::{Host, Url};
+
 use super::Table;
-use super::sections::{Secret, seconds};
+use super::sections::seconds;
 use crate::domain::{IssuerName, NameFault, TeamName};
 
 /// `[issuers.NAME]`: who may vouch for callers, and for which teams.
@@ -41,10 +43,37 @@ pub struct Issuer {
 /// Where an issuer's keys come from.
 #[derive(Debug, Clone)]
 pub enum KeySource {
-    /// A JWK Set (RFC 7517), with the path it was read from.
-    JwksFile { path: PathBuf, text: String },
+    /// The JWK Set that the provider's metadata names (OpenID Connect Discovery 1.0).
+    Discovery {
+        /// The metadata's URL, under the issuer's own.
+        url: Url,
+        /// Where else than at the issuer's origin its JWK Set may lie.
+        jwks_origins: Vec<Url>,
+        fetching: Fetching,
+    },
+    /// A JWK Set (RFC 7517) at a URL.
+    JwksUrl { url: Url, fetching: Fetching },
+    /// A JWK Set in a file.
+    JwksFile(PathBuf),
     /// A secret shared with the issuer, for HS256, HS384 and HS512.
-    Secret(Secret),
+    SecretFile(PathBuf),
+}
+
+/// How an issuer's documents are fetched.
+#[derive(Debug, Clone)]
+pub struct Fetching {
+    /// Longest pause between two fetches, default 300 s; each is up to a tenth shorter.
+    pub refresh: Duration,
+    /// Shortest pause between two fetches for keys that tokens name and nobody knows, default 10 s.
+    pub cooldown: Duration,
+    /// How long keys serve after the last good fetch, default 86,400 s.
+    pub max_stale: Duration,
+    /// Longest wait for one document, default 5 s.
+    pub timeout: Duration,
+    /// Addresses that are not public may be asked; default false.
+    pub allow_private: bool,
+    /// PEM certificates of the authorities to trust instead of the system's.
+    pub ca: Option<Vec<u8>>,
 }
 
 /// A signature algorithm that an issuer may use (RFC 7518, RFC 8037).
@@ -89,6 +118,13 @@ impl SignatureAlgorithm {
             Self::Hs512 => Some(64),
             _ => None,
         }
+    }
+}
+
+impl fmt::Display for SignatureAlgorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let found = Self::ALL.iter().find(|(_, algorithm)| algorithm == self);
+        f.write_str(found.map_or("", |(name, _)| name))
     }
 }
 
@@ -200,19 +236,8 @@ fn issuer(mut table: Table<'_>) -> Option<Issuer> {
     if audiences.as_ref().is_some_and(Vec::is_empty) {
         table.fault("audiences", "must name at least one audience");
     }
-    let algorithms = table.list("algorithms", None);
-    let keys = match (table.has("jwks_file"), table.has("secret_file")) {
-        (true, false) => jwks(&mut table),
-        (false, true) => secret(&mut table),
-        _ => {
-            table.fault("", "needs exactly one of jwks_file, secret_file");
-            _ = (table.path("jwks_file", Some("-")), table.path("secret_file", Some("-")));
-            None
-        }
-    };
-    if let (Some(keys), Some(algorithms)) = (&keys, &algorithms) {
-        check_algorithms(&mut table, keys, algorithms);
-    }
+    let algorithms: Option<Vec<SignatureAlgorithm>> = table.list("algorithms", None);
+    let keys = key_source(&mut table, issuer.as_deref(), algorithms.as_deref());
     let subject_claim = pointer(&mut table, "subject_claim", "/sub");
     let teams_claims = if table.has("teams_claim") {
         pointer(&mut table, "teams_claim", "").map(|p| vec![p])
@@ -259,41 +284,149 @@ fn team_names(mut table: Table<'_>) -> Option<BTreeMap<String, TeamName>> {
     pairs.into_iter().map(|pair| pair.map(|(team, name)| (name, team))).collect()
 }
 
-fn jwks(table: &mut Table<'_>) -> Option<KeySource> {
-    let (path, bytes) = table.file("jwks_file")?;
-    match String::from_utf8(bytes.to_vec()) {
-        Ok(text) => Some(KeySource::JwksFile { path, text }),
-        Err(_) => {
-            table.fault("jwks_file", format!("{} is not UTF-8", path.display()));
-            None
+fn key_source(
+    table: &mut Table<'_>,
+    issuer: Option<&str>,
+    algorithms: Option<&[SignatureAlgorithm]>,
+) -> Option<KeySource> {
+    const SOURCES: [&str; 4] = ["discovery", "jwks_url", "jwks_file", "secret_file"];
+    const FETCHING: [&str; 7] = [
+        "jwks_origins",
+        "refresh_seconds",
+        "cooldown_seconds",
+        "max_stale_seconds",
+        "fetch_timeout_seconds",
+        "allow_private",
+        "ca_file",
+    ];
+    let named: Vec<&str> = SOURCES.into_iter().filter(|key| table.has(key)).collect();
+    let &[named] = named.as_slice() else {
+        table.fault("", format!("needs exactly one of {}", SOURCES.join(", ")));
+        SOURCES.iter().chain(&FETCHING).for_each(|key| table.discard(key));
+        return None;
+    };
+    check_algorithms(table, named, algorithms?);
+    if let "jwks_file" | "secret_file" = named {
+        for key in FETCHING.into_iter().filter(|key| table.has(key)).collect::<Vec<_>>() {
+            table.fault(key, "is for discovery and jwks_url only");
+            table.discard(key);
+        }
+    }
+    match named {
+        "jwks_file" => table.file(named).map(|(path, _)| KeySource::JwksFile(path)),
+        "secret_file" => {
+            let (path, secret) = table.file(named)?;
+            let checked = check_secret(&secret, algorithms?);
+            checked.map_err(|why| table.fault(named, why)).ok().map(|()| KeySource::SecretFile(path))
+        }
+        "jwks_url" => {
+            let url = table.parse::<FetchUrl>(named, None);
+            let fetching = fetching(table);
+            if table.has("jwks_origins") {
+                table.fault("jwks_origins", "is for discovery only");
+                table.discard("jwks_origins");
+            }
+            Some(KeySource::JwksUrl { url: url?.0, fetching: fetching? })
+        }
+        _ => {
+            let wanted = table.boolean(named, false);
+            let jwks_origins = table.list::<FetchUrl>("jwks_origins", Some(&[]));
+            let fetching = fetching(table);
+            if wanted == Some(false) {
+                table.fault(named, "is true where it stands: name another source in its place");
+                return None;
+            }
+            let url = discovery_url(issuer?).map_err(|why| table.fault("issuer", why)).ok();
+            let jwks_origins = jwks_origins?.into_iter().map(|origin| origin.0).collect();
+            Some(KeySource::Discovery { url: url?, jwks_origins, fetching: fetching? })
         }
     }
 }
 
-fn secret(table: &mut Table<'_>) -> Option<KeySource> {
-    table.file("secret_file").map(|(_, bytes)| KeySource::Secret(Secret::new(&bytes)))
+fn fetching(table: &mut Table<'_>) -> Option<Fetching> {
+    let refresh = seconds(table, "refresh_seconds", 300, 10..=86_400);
+    let cooldown = seconds(table, "cooldown_seconds", 10, 1..=3_600);
+    let max_stale = seconds(table, "max_stale_seconds", 86_400, 60..=2_592_000);
+    let timeout = seconds(table, "fetch_timeout_seconds", 5, 1..=30);
+    let allow_private = table.boolean("allow_private", false);
+    let ca = table.optional_file("ca_file");
+    if let (Some(refresh), Some(max_stale)) = (refresh, max_stale)
+        && max_stale < refresh
+    {
+        table
+            .fault("max_stale_seconds", "must be at least refresh_seconds: keys would lapse between fetches");
+        return None;
+    }
+    Some(Fetching {
+        refresh: refresh?,
+        cooldown: cooldown?,
+        max_stale: max_stale?,
+        timeout: timeout?,
+        allow_private: allow_private?,
+        ca: ca?,
+    })
+}
+
+/// OpenID Connect Discovery 1.0, section 4.
+fn discovery_url(issuer: &str) -> Result<Url, String> {
+    let url = format!("{}/.well-known/openid-configuration", issuer.trim_end_matches('/'));
+    url.parse::<FetchUrl>().map(|url| url.0).map_err(|why| format!("with discovery it {why}"))
+}
+
+/// Where a document may be fetched: over HTTPS, or over plain HTTP on loopback.
+pub struct FetchUrl(pub Url);
+
+impl FromStr for FetchUrl {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const SHAPE: &str = "must be a URL such as https://login.example.com/keys";
+        let url = Url::parse(text).map_err(|_| SHAPE)?;
+        if !url.username().is_empty() || url.password().is_some() || url.fragment().is_some() {
+            return Err("must be a URL without user, password and fragment");
+        }
+        match url.scheme() {
+            "https" if url.has_host() => Ok(Self(url)),
+            "http" if on_loopback(&url) => Ok(Self(url)),
+            "http" => Err("must be https: http is for loopback only"),
+            _ => Err(SHAPE),
+        }
+    }
+}
+
+/// By its name alone: `localhost`, or an address of loopback.
+pub(super) fn on_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    }
 }
 
 /// Public keys and a shared secret are never mixed: the one must not be taken for the other.
-fn check_algorithms(table: &mut Table<'_>, keys: &KeySource, algorithms: &[SignatureAlgorithm]) {
-    let longest = algorithms.iter().filter_map(|algorithm| algorithm.shortest_secret()).max();
+fn check_algorithms(table: &mut Table<'_>, source: &str, algorithms: &[SignatureAlgorithm]) {
     let symmetric = algorithms.iter().filter(|algorithm| algorithm.shortest_secret().is_some()).count();
-    match keys {
+    match source {
         _ if algorithms.is_empty() => table.fault("algorithms", "must name at least one"),
-        KeySource::JwksFile { .. } if symmetric > 0 => {
-            table.fault("algorithms", "must be of public keys with jwks_file: RS*, PS*, ES*, EdDSA");
-        }
-        KeySource::Secret(_) if symmetric < algorithms.len() => {
+        "secret_file" if symmetric < algorithms.len() => {
             table.fault("algorithms", "must be of HS256, HS384, HS512 with secret_file");
         }
-        KeySource::Secret(secret) if longest.is_some_and(|wanted| secret.expose().len() < wanted) => {
-            let wanted = longest.unwrap_or_default();
-            table.fault(
-                "secret_file",
-                format!("holds fewer than the {wanted} bytes that its algorithm needs"),
-            );
+        "secret_file" => {}
+        source if symmetric > 0 => {
+            table.fault("algorithms", format!("must be of public keys with {source}: RS*, PS*, ES*, EdDSA"));
         }
-        KeySource::JwksFile { .. } | KeySource::Secret(_) => {}
+        _ => {}
+    }
+}
+
+/// Whether a secret is as long as its algorithms need.
+pub fn check_secret(secret: &[u8], algorithms: &[SignatureAlgorithm]) -> Result<(), String> {
+    match algorithms.iter().filter_map(|algorithm| algorithm.shortest_secret()).max() {
+        Some(wanted) if secret.len() < wanted => {
+            Err(format!("holds fewer than the {wanted} bytes that its algorithm needs"))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -234,6 +234,16 @@ impl Table<'_> {
         Some(if by_env { PathBuf::from(text) } else { self.reader.folder.join(text) })
     }
 
+    /// What stands at `key` is not wanted, and no fault by itself.
+    pub fn discard(&mut self, key: &str) {
+        self.values.remove(key);
+    }
+
+    /// The contents of the file named at `key`, if one is named; None only for a fault.
+    pub fn optional_file(&mut self, key: &str) -> Option<Option<Vec<u8>>> {
+        if self.has(key) { self.file(key).map(|(_, bytes)| Some(bytes.to_vec())) } else { Some(None) }
+    }
+
     /// The contents of the file named at `key`; one line end at its end is not part of them.
     pub fn file(&mut self, key: &str) -> Option<(PathBuf, Zeroizing<Vec<u8>>)> {
         const LONGEST: usize = 1 << 20;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 use secrecy::{ExposeSecret, SecretSlice};
-use url::{Host, Url};
+use url::Url;
 
 use super::{Config, Reader, Table, issuers};
 
@@ -230,11 +230,7 @@ fn upstream(mut table: Table<'_>) -> Option<Upstream> {
     let timeout = seconds(&mut table, "timeout_seconds", 10, 1..=120);
     let action = header_text(&mut table, "action", Some("ResetInstancePassword"));
     let version = header_text(&mut table, "version", Some("2025-09-01"));
-    let ca = if table.has("ca_file") {
-        table.file("ca_file").map(|(_, bytes)| Some(bytes.to_vec()))
-    } else {
-        Some(None)
-    };
+    let ca = table.optional_file("ca_file");
     Some(Upstream {
         url: url?,
         access_key_id: id?,
@@ -255,15 +251,9 @@ fn upstream_url(text: &str) -> Result<Url, &'static str> {
     if !bare || url.fragment().is_some() {
         return Err(SHAPE);
     }
-    let loopback = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        None => return Err(SHAPE),
-    };
     match url.scheme() {
-        "https" => Ok(url),
-        "http" if loopback => Ok(url),
+        "https" if url.has_host() => Ok(url),
+        "http" if issuers::on_loopback(&url) => Ok(url),
         "http" => Err("http is for loopback only: use https"),
         _ => Err(SHAPE),
     }

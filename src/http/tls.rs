@@ -5,14 +5,14 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use rustls_platform_verifier::BuilderVerifierExt;
 
-/// Why TLS towards Zenlayer cannot be set up.
+/// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsFault {
-    /// `upstream.ca_file` is not PEM.
-    #[error("upstream.ca_file is not PEM: {0}")]
+    /// The file is not PEM.
+    #[error("ca_file is not PEM: {0}")]
     NotPem(rustls_pki_types::pem::Error),
-    /// `upstream.ca_file` names no authority.
-    #[error("upstream.ca_file holds no certificate")]
+    /// The file names no authority.
+    #[error("ca_file holds no certificate")]
     Empty,
     /// A certificate that cannot be used, or no system store.
     #[error("the certificates to trust cannot be used: {0}")]
