@@ -13,7 +13,7 @@ use crate::http::{Fetcher, TlsFault};
 const LONGEST: usize = 1 << 20;
 
 /// Pause between two looks at a file.
-const LOOK: Duration = Duration::from_secs(5);
+const LOOK: Duration = Duration::from_secs(2);
 
 /// Where one issuer's keys come from.
 pub(super) struct Source {

@@ -344,9 +344,9 @@ fn key_source(
 }
 
 fn fetching(table: &mut Table<'_>) -> Option<Fetching> {
-    let refresh = seconds(table, "refresh_seconds", 300, 10..=86_400);
+    let refresh = seconds(table, "refresh_seconds", 300, 1..=86_400);
     let cooldown = seconds(table, "cooldown_seconds", 10, 1..=3_600);
-    let max_stale = seconds(table, "max_stale_seconds", 86_400, 60..=2_592_000);
+    let max_stale = seconds(table, "max_stale_seconds", 86_400, 1..=2_592_000);
     let timeout = seconds(table, "fetch_timeout_seconds", 5, 1..=30);
     let allow_private = table.boolean("allow_private", false);
     let ca = table.optional_file("ca_file");

@@ -47,9 +47,12 @@ impl Fetcher {
 
     /// The document at `url`, whole, if it is no longer than `longest` bytes.
     pub async fn get(&self, url: &Url, longest: usize) -> Result<Bytes, FetchFault> {
-        let late = |_| Err(format!("no answer within {} s", self.timeout.as_secs()));
         let got = tokio::time::timeout(self.timeout, self.attempts(url, longest)).await;
-        got.unwrap_or_else(late).map_err(|why| FetchFault { url: url.clone(), why })
+        got.unwrap_or_else(|_| Err(self.late())).map_err(|why| FetchFault { url: url.clone(), why })
+    }
+
+    fn late(&self) -> String {
+        format!("no answer within {} s", self.timeout.as_secs())
     }
 
     async fn attempts(&self, url: &Url, longest: usize) -> Result<Bytes, String> {
@@ -99,6 +102,7 @@ impl Fetcher {
                 Miss::Refused("the connection was closed".to_owned())
             }
             SendRequestError::Connect(e) => Miss::Unreached(format!("{address}: {e}")),
+            SendRequestError::Timeout => Miss::Refused(self.late()),
             e => Miss::Refused(e.to_string()),
         })?;
         if response.status() != 200 {

@@ -42,6 +42,8 @@ pub struct Setup<'s> {
     pub team: Option<(&'s str, &'s str)>,
     /// In place of the shipped blocks.toml.
     pub blocks: Option<&'s str>,
+    /// Further text of zengate.toml.
+    pub config: &'s str,
 }
 
 impl TestGateway {
@@ -253,7 +255,7 @@ fn lay_out(folder: &Path, upstream: &str, setup: &Setup<'_>) {
         timeout_seconds = 2
         "#
     );
-    fs::write(folder.join("zengate.toml"), config).expect("written");
+    fs::write(folder.join("zengate.toml"), config + setup.config).expect("written");
 }
 
 fn serve(folder: &Path, setup: &Setup<'_>) -> (SocketAddr, SocketAddr, oneshot::Sender<()>, JoinHandle<()>) {

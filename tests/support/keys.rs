@@ -2,11 +2,12 @@
 
 use std::sync::LazyLock;
 
-use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
+use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
+    KeyPair as _,
 };
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -19,6 +20,8 @@ pub const PORTAL: &str = "https://portal.example";
 /// One signing key of each kind.
 pub struct Keys {
     pub rsa: EncodingKey,
+    /// The public half of `rsa`, as everybody may have it.
+    pub rsa_public: String,
     pub ec: EncodingKey,
     pub ec384: EncodingKey,
     pub ed: EncodingKey,
@@ -31,12 +34,15 @@ pub static KEYS: LazyLock<Keys> = LazyLock::new(|| {
         EncodingKey::from_ec_der(pkcs8.expect("a key").as_ref())
     };
     let rsa = aws_lc_rs::rsa::KeyPair::generate(KeySize::Rsa2048).expect("a key");
+    let public: PublicKeyX509Der<'_> = rsa.public_key().as_der().expect("a key");
+    let rsa_public = pem("PUBLIC KEY", public.as_ref());
     let rsa: Pkcs8V1Der<'_> = rsa.as_der().expect("a key");
     let pem = pem("PRIVATE KEY", rsa.as_ref());
     let ed = Ed25519KeyPair::generate_pkcs8v1(&SystemRandom::new()).expect("a key");
     let ec384 =
         EcdsaKeyPair::generate_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, &SystemRandom::new()).expect("a key");
     Keys {
+        rsa_public,
         ec384: EncodingKey::from_ec_der(ec384.as_ref()),
         rsa: EncodingKey::from_rsa_pem(pem.as_bytes()).expect("a key"),
         ec: ec(),
