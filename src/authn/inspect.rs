@@ -73,6 +73,11 @@ impl Authenticator {
             if let (Some(false), Err(refusal)) = (passed, &result) {
                 told = if told.is_empty() { refusal.to_string() } else { format!("{refusal}; {told}") };
             }
+            if step == "issuer" && issuer.is_none() && passed.is_some() {
+                let mut configured: Vec<_> = self.by_iss.keys().collect();
+                configured.sort();
+                told.push_str(&format!("; configured: {configured:?}"));
+            }
             if let ("key", Some(_), Err(why)) = (step, passed, &refreshed) {
                 told.push_str(&format!("; refreshing the keys failed: {why}"));
             }

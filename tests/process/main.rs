@@ -11,6 +11,7 @@ mod canary;
 mod commands;
 mod demo;
 mod durability;
+mod provider;
 mod sdk;
 mod serve;
 mod support;

@@ -45,13 +45,15 @@ stage() {
 export ZENGATE_TEST_PYTHON=$PWD/target/tools/venv/bin/python
 # Relative to the crate, where cargo runs tests: the command is split at spaces, a path here may have some.
 export ZENGATE_TEST_SPEC_LINT="target/tools/node/node_modules/.bin/redocly lint --config tests/tools/redocly.yaml"
+export ZENGATE_TEST_NODE_MODULES=$PWD/target/tools/node/node_modules
 export REDOCLY_TELEMETRY=off REDOCLY_SUPPRESS_UPDATE_NOTICE=true
 
 found() {
   installed
   ZENGATE_TEST_PROMTOOL=$(command -v promtool)
   ZENGATE_TEST_STRACE=$(command -v strace)
-  export ZENGATE_TEST_PROMTOOL ZENGATE_TEST_STRACE
+  ZENGATE_TEST_NODE=$(command -v node)
+  export ZENGATE_TEST_PROMTOOL ZENGATE_TEST_STRACE ZENGATE_TEST_NODE
   test -x "$ZENGATE_TEST_PYTHON"
   test -x "${ZENGATE_TEST_SPEC_LINT%% *}"
 }
