@@ -121,7 +121,7 @@ impl App {
         let drain = Drain::default();
         let authenticator = Arc::new(authenticator);
         let parts = Parts {
-            policies: Arc::new(Policies::new(revision, metrics.clone())),
+            policies: Arc::new(Policies::new(revision, config.policies.time_zone, metrics.clone())),
             limiter,
             trail: trail.clone(),
             endpoint: Arc::new(endpoint),

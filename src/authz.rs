@@ -1,28 +1,32 @@
 //! Policies (Cedar): [`Seen`] -> [`Authorized`]. Deny by default; an error of evaluation refuses.
 
 mod blocks;
+mod explain;
 mod limits;
 mod load;
 mod question;
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use cedar_policy::{Authorizer, Decision, Effect, PolicyId, PolicySet};
+use jiff::tz::TimeZone;
 
 use crate::authn::{Identity, Origin, Principal};
 use crate::domain::{Revision, TeamName};
-use crate::inventory::Seen;
+use crate::inventory::{Attributes, Seen};
 use crate::metrics::Metrics;
 
 pub use limits::TeamLimits;
 pub use load::{PolicyFault, PolicyFaults};
+pub use question::{Action, Asked};
 
 use blocks::Blocks;
+use explain::Conditions;
 use limits::LimitTable;
-use question::{Action, Question};
+use question::Question;
 
 /// One loaded state of the policies folder. A reset is decided and charged on the one it was authorized on.
 pub struct PolicyRevision {
@@ -46,6 +50,8 @@ struct Rule {
     effect: Effect,
     /// The actions its scope names; None: any.
     actions: Option<Vec<String>>,
+    /// Taken apart when a refusal first asks.
+    conditions: OnceLock<Conditions>,
 }
 
 impl PolicyRevision {
@@ -114,6 +120,8 @@ enum Verdict {
 /// The revision in force.
 pub struct Policies {
     current: ArcSwap<PolicyRevision>,
+    /// Whose clock `context.local` shows.
+    zone: TimeZone,
     metrics: Arc<Metrics>,
 }
 
@@ -159,16 +167,24 @@ pub enum Explanation {
     /// These forbids apply.
     Forbidden(Vec<String>),
     /// These permits of the team were looked at, and none fits.
-    NoPermit(Vec<String>),
+    NoPermit(Vec<Unmet>),
     /// A policy could not be evaluated.
     Erred,
 }
 
+/// A permit that does not fit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unmet {
+    pub policy: String,
+    /// The first condition that does not hold, in Cedar's own normal form.
+    pub condition: Option<String>,
+}
+
 impl Policies {
     /// Puts a loaded revision into force.
-    pub fn new(revision: PolicyRevision, metrics: Arc<Metrics>) -> Self {
+    pub fn new(revision: PolicyRevision, zone: TimeZone, metrics: Arc<Metrics>) -> Self {
         metrics.revision(revision.id());
-        Self { current: ArcSwap::from_pointee(revision), metrics }
+        Self { current: ArcSwap::from_pointee(revision), zone, metrics }
     }
 
     /// The revision in force now.
@@ -187,12 +203,20 @@ impl Policies {
     pub fn authorize(&self, seen: Seen) -> Result<Authorized, Box<Denied>> {
         let revision = self.current();
         let team = seen.call().principal.team().clone();
-        let verdict = revision.decide(&team, &Question::of_instance(Action::ResetPassword, &seen));
+        let asked = Asked::of(&seen);
+        // What Zenlayer does not have is all unknown.
+        let attributes = match seen.attributes() {
+            Some(known) => known.clone(),
+            None => Arc::new(Attributes::unknown(seen.call().request.instance.clone())),
+        };
+        let about = |action| Question::of_instance(action, &asked, &attributes, &self.zone);
+        let question = about(Action::ResetPassword);
+        let verdict = revision.decide(&team, &question);
         self.metrics.decided(&team, if matches!(verdict, Verdict::Permitted(_)) { "allow" } else { "deny" });
         let explanation = match verdict {
             Verdict::Permitted(policies) => return Ok(Authorized { seen, revision, policies }),
             Verdict::Refused(forbids) if forbids.is_empty() => {
-                Explanation::NoPermit(revision.rules(&team).permits_of(Action::ResetPassword))
+                Explanation::NoPermit(revision.rules(&team).unmet(Action::ResetPassword, &question))
             }
             Verdict::Refused(forbids) => Explanation::Forbidden(forbids),
             Verdict::Erred => {
@@ -200,9 +224,8 @@ impl Policies {
                 Explanation::Erred
             }
         };
-        let view = Question::of_instance(Action::ViewInstance, &seen);
         // Asked of a missing instance too, so that the time to refuse does not tell it from a foreign one.
-        let views = matches!(revision.decide(&team, &view), Verdict::Permitted(_));
+        let views = matches!(revision.decide(&team, &about(Action::ViewInstance)), Verdict::Permitted(_));
         let may_view = views && seen.attributes().is_some();
         let forbids = match &explanation {
             Explanation::Forbidden(forbids) => forbids.clone(),
@@ -214,7 +237,7 @@ impl Policies {
 
     /// Whether the principal may read the resets of `owner`. Its own team's need no permit.
     pub fn may_view_resets(&self, principal: &Principal, origin: &Origin, owner: &TeamName) -> bool {
-        let question = Question::of_team(Action::ViewReset, principal, origin, owner);
+        let question = Question::of_team(Action::ViewReset, &Asked::by(principal, origin), owner, &self.zone);
         match self.current().decide(principal.team(), &question) {
             Verdict::Permitted(_) => true,
             Verdict::Refused(forbids) => forbids.is_empty() && principal.team() == owner,
@@ -244,12 +267,19 @@ impl Authorized {
 }
 
 impl RuleSet {
-    fn permits_of(&self, action: Action) -> Vec<String> {
+    /// The permits that speak of the action, in the order of the file, and why each does not fit.
+    fn unmet(&self, action: Action, question: &Question) -> Vec<Unmet> {
         let speaks = |rule: &&Rule| {
             rule.effect == Effect::Permit
                 && rule.actions.as_ref().is_none_or(|names| names.iter().any(|name| name == action.name()))
         };
-        self.order.iter().filter(speaks).map(|rule| rule.id.to_string()).collect()
+        let unmet = |rule: &Rule| {
+            let policy = self.policies.policy(&rule.id).expect("the order is that of these policies");
+            let conditions = rule.conditions.get_or_init(|| Conditions::of(policy));
+            let condition = conditions.first_false(question).map(str::to_owned);
+            Unmet { policy: rule.id.to_string(), condition }
+        };
+        self.order.iter().filter(speaks).map(unmet).collect()
     }
 }
 

@@ -11,7 +11,7 @@ use crate::inventory::{Attributes, Seen, Tag};
 /// A decision on one reset of the team payments, by the policies in `folder`: call it to decide once.
 pub fn decision(folder: &Path) -> impl Fn() -> bool {
     let revision = PolicyRevision::load(folder).unwrap_or_else(|e| panic!("{e}"));
-    let policies = Policies::new(revision, Arc::default());
+    let policies = Policies::new(revision, jiff::tz::TimeZone::UTC, Arc::default());
     let mut attributes = Attributes::unknown("ins-1".parse().expect("an id"));
     attributes.tags = vec![
         Tag { key: "team".to_owned(), value: "payments".to_owned() },

@@ -133,6 +133,10 @@ pub struct PolicyNote {
     /// `forbid`: it applies. `permit`: it was looked at and does not fit.
     #[schema(example = "forbid")]
     pub effect: &'static str,
+    /// Of a permit, the first condition that does not hold, as Cedar writes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "resource.hasTag(\"env\")")]
+    pub condition: Option<String>,
 }
 
 /// A problem as it is written (RFC 9457).

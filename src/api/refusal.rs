@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::problem::{FieldError, Kind, PolicyNote, Problem};
 use crate::audit::Receipt;
 use crate::authn::{self, TeamFault};
-use crate::authz::Explanation;
+use crate::authz::{Explanation, Unmet};
 use crate::domain::{Outcome, Rejection};
 use crate::ratelimit::{self, Limit, Spent};
 use crate::reset::{Blocker, Refused};
@@ -124,15 +124,20 @@ impl From<Refused> for Problem {
 }
 
 fn denied_problem(explanation: Option<&Explanation>) -> Problem {
-    let notes = |ids: &[String], effect| ids.iter().map(|id| PolicyNote { id: id.clone(), effect }).collect();
+    let forbid = |id: &String| PolicyNote { id: id.clone(), effect: "forbid", condition: None };
+    let permit = |Unmet { policy, condition }: &Unmet| PolicyNote {
+        id: policy.clone(),
+        effect: "permit",
+        condition: condition.clone(),
+    };
     match explanation {
         None => Problem::new(Kind::Forbidden, FORBIDDEN),
         Some(Explanation::Forbidden(ids)) => Problem {
-            policies: Some(notes(ids, "forbid")),
+            policies: Some(ids.iter().map(forbid).collect()),
             ..Problem::new(Kind::Forbidden, format!("Forbidden by {}.", ids.join(", ")))
         },
-        Some(Explanation::NoPermit(ids)) => Problem {
-            policies: Some(notes(ids, "permit")),
+        Some(Explanation::NoPermit(unmet)) => Problem {
+            policies: Some(unmet.iter().map(permit).collect()),
             ..Problem::new(Kind::Forbidden, "None of the acting team's permits for this action fits.")
         },
         Some(Explanation::Erred) => Problem::new(

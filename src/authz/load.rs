@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use cedar_policy::{
     ActionConstraint, Effect, EntityId, EntityTypeName, EntityUid, Policy, PolicyId, PolicySet,
@@ -90,7 +91,12 @@ impl RuleSet {
                     Some(actions.iter().map(|action| action.id().unescaped().to_owned()).collect())
                 }
             };
-            order.push(Rule { id: policy.id().clone(), effect: policy.effect(), actions });
+            order.push(Rule {
+                id: policy.id().clone(),
+                effect: policy.effect(),
+                actions,
+                conditions: OnceLock::new(),
+            });
             policies.add(policy.clone()).expect("no two policies of a set share an id");
         }
         Self { policies, order }

@@ -4,6 +4,9 @@ use cedar_policy::{
     Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request,
     RestrictedExpression as Expression,
 };
+use jiff::Timestamp;
+use jiff::civil::Weekday;
+use jiff::tz::TimeZone;
 
 use crate::authn::{Origin, Principal};
 use crate::domain::TeamName;
@@ -11,18 +14,65 @@ use crate::inventory::{Attributes, Seen};
 
 /// The actions of the schema that this version asks about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Action {
+pub enum Action {
     ResetPassword,
     ViewInstance,
     ViewReset,
 }
 
 impl Action {
-    pub(super) fn name(self) -> &'static str {
+    /// As the schema names it.
+    pub fn name(self) -> &'static str {
         match self {
             Self::ResetPassword => "ResetPassword",
             Self::ViewInstance => "ViewInstance",
             Self::ViewReset => "ViewReset",
+        }
+    }
+}
+
+/// Who asks, and how: everything that a policy may read but the instance.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    /// `<issuer name>|<subject>`.
+    pub user: String,
+    pub team: TeamName,
+    pub scopes: Vec<String>,
+    pub client: String,
+    pub actor: String,
+    pub address: IpAddr,
+    pub at: Timestamp,
+    pub reason_given: bool,
+    pub ticket_given: bool,
+    pub generated: bool,
+    pub batch_size: i64,
+}
+
+impl Asked {
+    /// Nothing was written down yet.
+    pub fn by(principal: &Principal, origin: &Origin) -> Self {
+        let identity = principal.identity();
+        Self {
+            user: identity.to_string(),
+            team: principal.team().clone(),
+            scopes: identity.scopes().to_vec(),
+            client: identity.client().unwrap_or_default().to_owned(),
+            actor: identity.actor().unwrap_or_default().to_owned(),
+            address: origin.address,
+            at: origin.at,
+            reason_given: false,
+            ticket_given: false,
+            generated: false,
+            batch_size: 1,
+        }
+    }
+
+    pub(super) fn of(seen: &Seen) -> Self {
+        let call = seen.call();
+        Self {
+            reason_given: call.request.reason.is_some(),
+            ticket_given: call.request.ticket.is_some(),
+            ..Self::by(&call.principal, &call.origin)
         }
     }
 }
@@ -34,36 +84,33 @@ pub(super) struct Question {
 }
 
 impl Question {
-    /// About an instance; one that Zenlayer does not have is all unknown.
-    pub(super) fn of_instance(action: Action, seen: &Seen) -> Self {
-        let call = seen.call();
-        let resource = match seen.attributes() {
-            Some(attributes) => instance(attributes),
-            None => instance(&Attributes::unknown(call.request.instance.clone())),
-        };
-        let mut context = circumstances(&call.principal, &call.origin);
-        if action == Action::ResetPassword {
-            context.push(("reasonGiven".to_owned(), Expression::new_bool(call.request.reason.is_some())));
-            context.push(("ticketGiven".to_owned(), Expression::new_bool(call.request.ticket.is_some())));
-        }
-        Self::new(action, &call.principal, resource, context)
+    pub(super) fn of_instance(
+        action: Action,
+        asked: &Asked,
+        attributes: &Attributes,
+        zone: &TimeZone,
+    ) -> Self {
+        Self::new(action, asked, instance(attributes), zone)
     }
 
     /// About what belongs to a team.
-    pub(super) fn of_team(action: Action, principal: &Principal, origin: &Origin, team: &TeamName) -> Self {
-        let resource = Entity::with_uid(uid("Team", team.as_str()));
-        Self::new(action, principal, resource, circumstances(principal, origin))
+    pub(super) fn of_team(action: Action, asked: &Asked, team: &TeamName, zone: &TimeZone) -> Self {
+        Self::new(action, asked, Entity::with_uid(uid("Team", team.as_str())), zone)
     }
 
-    fn new(
-        action: Action,
-        principal: &Principal,
-        resource: Entity,
-        context: Vec<(String, Expression)>,
-    ) -> Self {
-        let who = uid("User", &principal.identity().to_string());
-        let team = uid("Team", principal.team().as_str());
+    fn new(action: Action, asked: &Asked, resource: Entity, zone: &TimeZone) -> Self {
+        let who = uid("User", &asked.user);
+        let team = uid("Team", asked.team.as_str());
         let user = Entity::new_no_attrs(who.clone(), [team].into());
+        let mut context = circumstances(asked, zone);
+        if action == Action::ResetPassword {
+            context.extend([
+                ("reasonGiven".to_owned(), Expression::new_bool(asked.reason_given)),
+                ("ticketGiven".to_owned(), Expression::new_bool(asked.ticket_given)),
+                ("generated".to_owned(), Expression::new_bool(asked.generated)),
+                ("batchSize".to_owned(), Expression::new_long(asked.batch_size)),
+            ]);
+        }
         let request = Request::new(
             who,
             uid("Action", action.name()),
@@ -79,17 +126,36 @@ impl Question {
     }
 }
 
-fn circumstances(principal: &Principal, origin: &Origin) -> Vec<(String, Expression)> {
-    let identity = principal.identity();
-    let scopes = identity.scopes().iter().cloned().map(Expression::new_string);
-    let text = |text: Option<&str>| Expression::new_string(text.unwrap_or_default().to_owned());
+fn circumstances(asked: &Asked, zone: &TimeZone) -> Vec<(String, Expression)> {
+    let scopes = asked.scopes.iter().cloned().map(Expression::new_string);
+    let text = |text: &str| Expression::new_string(text.to_owned());
     vec![
         ("scopes".to_owned(), Expression::new_set(scopes)),
-        ("client".to_owned(), text(identity.client())),
-        ("actor".to_owned(), text(identity.actor())),
-        ("address".to_owned(), address(origin.address)),
-        ("time".to_owned(), Expression::new_datetime(crate::domain::rfc3339(origin.at))),
+        ("client".to_owned(), text(&asked.client)),
+        ("actor".to_owned(), text(&asked.actor)),
+        ("address".to_owned(), address(asked.address)),
+        ("time".to_owned(), Expression::new_datetime(crate::domain::rfc3339(asked.at))),
+        ("local".to_owned(), local(asked.at, zone)),
     ]
+}
+
+fn local(at: Timestamp, zone: &TimeZone) -> Expression {
+    let local = zone.to_datetime(at);
+    let weekday = match local.weekday() {
+        Weekday::Monday => "mon",
+        Weekday::Tuesday => "tue",
+        Weekday::Wednesday => "wed",
+        Weekday::Thursday => "thu",
+        Weekday::Friday => "fri",
+        Weekday::Saturday => "sat",
+        Weekday::Sunday => "sun",
+    };
+    let fields = [
+        ("weekday".to_owned(), Expression::new_entity_uid(uid("Weekday", weekday))),
+        ("hour".to_owned(), Expression::new_long(local.hour().into())),
+        ("minute".to_owned(), Expression::new_long(local.minute().into())),
+    ];
+    Expression::new_record(fields).expect("the names differ")
 }
 
 fn instance(attributes: &Attributes) -> Entity {
@@ -120,4 +186,29 @@ fn address(ip: IpAddr) -> Expression {
 fn uid(kind: &'static str, id: &str) -> EntityUid {
     let kind: EntityTypeName = kind.parse().expect("a type of the schema");
     EntityUid::from_type_name_and_id(kind, EntityId::new(id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn local_time_follows_its_zone_over_a_change_of_the_clock() {
+        let zone = TimeZone::get("Europe/Berlin").expect("a zone");
+        for (utc, weekday, hour, minute) in [
+            ("2026-10-24T23:30:00Z", "sun", 1, 30),
+            ("2026-10-25T00:30:00Z", "sun", 2, 30),
+            ("2026-10-25T01:30:00Z", "sun", 2, 30),
+            ("2026-10-25T02:30:00Z", "sun", 3, 30),
+            ("2026-11-23T23:00:00Z", "tue", 0, 0),
+        ] {
+            let told = format!("{:?}", local(utc.parse().expect("a time"), &zone));
+            let expected = Expression::new_record([
+                ("weekday".to_owned(), Expression::new_entity_uid(uid("Weekday", weekday))),
+                ("hour".to_owned(), Expression::new_long(hour)),
+                ("minute".to_owned(), Expression::new_long(minute)),
+            ]);
+            assert_eq!(told, format!("{:?}", expected.expect("a record")), "{utc}");
+        }
+    }
 }

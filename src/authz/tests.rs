@@ -3,7 +3,7 @@ use std::path::Path;
 use super::*;
 use crate::authn::{Call, Identity};
 use crate::domain::{Password, ResetRequest};
-use crate::inventory::{Attributes, Tag};
+use crate::inventory::{Agent, Attributes, Tag};
 
 const SCHEMA: &str = include_str!("../../policies/schema.cedarschema");
 
@@ -25,7 +25,7 @@ fn load(global: &str, teams: &[(&str, &str)], limits: &str) -> Result<PolicyRevi
 }
 
 fn policies(global: &str, teams: &[(&str, &str)]) -> Policies {
-    Policies::new(load(global, teams, "").unwrap_or_else(|e| panic!("{e}")), Arc::default())
+    Policies::new(load(global, teams, "").unwrap_or_else(|e| panic!("{e}")), TimeZone::UTC, Arc::default())
 }
 
 /// A reset by `team` that a policy of its own permits, under these limits.
@@ -35,12 +35,16 @@ pub(crate) fn authorized(team: &str, id: &str, limits: &str) -> Authorized {
     let mut call = call(team, false);
     call.request.instance = id.parse().expect("an id");
     let seen = Seen::for_test(call, Some(Attributes::unknown(id.parse().expect("an id"))));
-    Policies::new(revision, Arc::default()).authorize(seen).expect("permitted")
+    Policies::new(revision, TimeZone::UTC, Arc::default()).authorize(seen).expect("permitted")
 }
 
 fn shipped() -> Policies {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
-    Policies::new(PolicyRevision::load(&folder).unwrap_or_else(|e| panic!("{e}")), Arc::default())
+    Policies::new(
+        PolicyRevision::load(&folder).unwrap_or_else(|e| panic!("{e}")),
+        TimeZone::UTC,
+        Arc::default(),
+    )
 }
 
 fn call(team: &str, ticket: bool) -> Call {
@@ -126,8 +130,54 @@ fn a_refusal_is_explained_only_to_who_may_view_the_instance() {
     assert_eq!(explain(None), None, "a missing instance looks like a foreign one");
     let web =
         decide(&policies, call("web", false), Some(instance(Some("rg-web"), &[]))).expect_err("refused");
-    let looked_at = vec!["web/reset-own-outside-production".to_owned()];
-    assert_eq!(web.explanation, Some(Explanation::NoPermit(looked_at)));
+    let unmet = Unmet {
+        policy: "web/reset-own-outside-production".to_owned(),
+        condition: Some("resource.hasTag(\"env\")".to_owned()),
+    };
+    assert_eq!(web.explanation, Some(Explanation::NoPermit(vec![unmet])));
+}
+
+#[test]
+fn a_condition_is_shown_exactly_when_its_permit_does_not_fit() {
+    let permits = r#"
+        @id("one") permit (principal in Team::"a", action == Action::"ResetPassword", resource == Instance::"ins-a");
+        @id("name") permit (principal in Team::"a", action in [Action::"ResetPassword", Action::"ViewInstance"], resource) when { resource.name like "pay-*" };
+        @id("both") permit (principal in Team::"a", action in [Action::"ResetPassword", Action::"ViewInstance"], resource in ResourceGroup::"rg")
+            when { resource.hasTag("env") && resource.getTag("env") == "dev" } when { resource.agent == "PRESENT" };
+        @id("unless") permit (principal in Team::"a", action == Action::"ResetPassword", resource is Instance in Zone::"z")
+            unless { resource.name == "x" || resource.status == "STOPPED" || !context.reasonGiven };
+        @id("window") permit (principal in Team::"a", action == Action::"ResetPassword", resource)
+            when { context.local.weekday == Weekday::"tue" && context.local.hour >= 9 && context.local.hour < 12 }
+            when { if context.generated then true else context.batchSize <= 1 };
+        @id("address") permit (principal in Team::"a", action == Action::"ResetPassword", resource)
+            when { context.address.isInRange(ip("10.0.0.0/8")) || context.scopes.containsAny(["x", "y"]) };"#;
+    let revision = load("", &[("a", permits)], "").unwrap_or_else(|e| panic!("{e}"));
+    let rules = revision.rules(&"a".parse().expect("a name"));
+    let (mut fit, mut unfit) = (0, 0);
+    for bits in 0..1 << 10_u32 {
+        let bit = |n: u32| bits >> n & 1 == 1;
+        let mut told = instance(bit(0).then_some("rg"), if bit(1) { &[("env", "dev")] } else { &[] });
+        told.id = if bit(2) { "ins-a" } else { "ins-b" }.parse().expect("an id");
+        told.name = if bit(3) { "pay-1" } else { "x" }.to_owned();
+        told.agent = if bit(4) { Agent::Present } else { Agent::Unknown };
+        told.zone = bit(5).then(|| "z".to_owned());
+        let asked = Asked {
+            reason_given: bit(6),
+            generated: bit(7),
+            batch_size: if bit(7) { 5 } else { 1 + i64::from(bit(8)) },
+            at: if bit(8) { "2026-11-24T09:00:00Z" } else { "2026-11-24T12:00:00Z" }.parse().expect("a time"),
+            address: if bit(9) { "::ffff:10.1.1.1" } else { "192.0.2.1" }.parse().expect("an address"),
+            ..Asked::by(&call("a", false).principal, &origin())
+        };
+        let question = Question::of_instance(Action::ResetPassword, &asked, &told, &TimeZone::UTC);
+        let answer = Authorizer::new().is_authorized(&question.request, &rules.policies, &question.entities);
+        let fitting: Vec<String> = answer.diagnostics().reason().map(ToString::to_string).collect();
+        for Unmet { policy, condition } in rules.unmet(Action::ResetPassword, &question) {
+            assert_eq!(condition.is_none(), fitting.contains(&policy), "{bits:b}: {policy}: {condition:?}");
+            if condition.is_none() { fit += 1 } else { unfit += 1 }
+        }
+    }
+    assert!(fit > 1000 && unfit > 1000, "{fit} fit, {unfit} do not");
 }
 
 #[test]

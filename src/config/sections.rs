@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use jiff::tz::TimeZone;
 use secrecy::{ExposeSecret, SecretSlice};
 use url::Url;
 
@@ -75,6 +76,8 @@ pub struct Upstream {
 pub struct Policies {
     /// `policies.dir`, default `policies`.
     pub dir: PathBuf,
+    /// `policies.time_zone`, default `UTC`: whose clock policies read, an IANA name.
+    pub time_zone: TimeZone,
 }
 
 /// `[tokens]`
@@ -160,7 +163,7 @@ pub(super) fn read(reader: &mut Reader) -> Option<Config> {
     let operations = operations(reader.table("operations"));
     let issuers = issuers::read(reader.table("issuers"));
     let upstream = upstream(reader.table("upstream"));
-    let policies = reader.table("policies").path("dir", Some("policies")).map(|dir| Policies { dir });
+    let policies = policies(reader.table("policies"));
     let tokens = reader.table("tokens").integer("cache_capacity", Some(100_000), 0..=10_000_000);
     let limits = limits(reader.table("limits"));
     let audit = audit(reader.table("audit"));
@@ -195,6 +198,19 @@ fn server(mut table: Table<'_>) -> Option<Server> {
 
 fn operations(mut table: Table<'_>) -> Option<Operations> {
     table.parse("listen", Some("127.0.0.1:9464")).map(|listen| Operations { listen })
+}
+
+fn policies(mut table: Table<'_>) -> Option<Policies> {
+    let dir = table.path("dir", Some("policies"));
+    let name = table.string("time_zone", Some("UTC"))?;
+    let time_zone = match TimeZone::get(&name) {
+        Ok(zone) => zone,
+        Err(_) => {
+            table.fault("time_zone", format!("{name:?}: must be an IANA name such as \"Europe/Berlin\""));
+            return None;
+        }
+    };
+    Some(Policies { dir: dir?, time_zone })
 }
 
 fn limits(mut table: Table<'_>) -> Option<Limits> {

@@ -223,6 +223,12 @@ fn each_bad_setting_is_told_by_its_path() {
         ),
         ("a missing file", replaced("\"key\"", "\"nothing\""), None, "upstream.access_key_password_file"),
         (
+            "a place that keeps no time",
+            format!("{GOOD}[policies]\ntime_zone = \"Europe/Atlantis\""),
+            None,
+            "policies.time_zone: \"Europe/Atlantis\": must be an IANA name",
+        ),
+        (
             "another store",
             format!("{GOOD}[audit]\nstore = \"postgres\""),
             None,
