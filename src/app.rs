@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use actix_web::dev::Server;
@@ -16,7 +16,7 @@ use crate::api::ops::{self, Health};
 use crate::api::{self, Drain, RootSpan, Shared};
 use crate::audit::{OpenError, Trail};
 use crate::authn::{Authenticator, IssuerFault};
-use crate::authz::{Policies, PolicyFaults, PolicyRevision};
+use crate::authz::{Look, Policies, PolicyFaults, PolicyRevision};
 use crate::config::Config;
 use crate::http::{Client, Endpoint, TlsFault};
 use crate::inventory::Inventory;
@@ -29,6 +29,9 @@ use crate::zenlayer::Zenlayer;
 /// Pause between two sweeps of the limiters.
 const SWEEP: Duration = Duration::from_secs(30);
 
+/// Pause between two looks at the policies folder.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// A gateway whose sockets are bound and whose parts are loaded.
 pub struct App {
     address: SocketAddr,
@@ -38,7 +41,7 @@ pub struct App {
     stopper: oneshot::Sender<()>,
     parts: Parts,
     shutdown: Duration,
-    policies_dir: PathBuf,
+    reloader: Reloader,
 }
 
 /// What all workers share.
@@ -141,8 +144,8 @@ impl App {
             callers_server(callers, config.server.workers, &parts, drained(stop, drain.clone(), shutdown))?,
             operations_server(operations, Health { metrics, drain, trail, authenticator })?,
         ];
-        let policies_dir = config.policies.dir;
-        Ok(Self { address, operations_address, servers, stopper, parts, shutdown, policies_dir })
+        let reloader = Reloader { dir: config.policies.dir, parts: parts.clone(), turn: Arc::default() };
+        Ok(Self { address, operations_address, servers, stopper, parts, shutdown, reloader })
     }
 
     /// Where callers reach it.
@@ -157,13 +160,14 @@ impl App {
 
     /// What reloads the policies, from anywhere.
     pub fn reloader(&self) -> Reloader {
-        Reloader { dir: self.policies_dir.clone(), parts: self.parts.clone() }
+        self.reloader.clone()
     }
 
     /// Serves until `stop` ends; then drains, finishes the resets in flight and closes the trail.
     pub async fn run(self, stop: impl Future<Output = ()>) -> std::io::Result<()> {
-        let Self { servers: [callers, operations], stopper, parts, shutdown, .. } = self;
+        let Self { servers: [callers, operations], stopper, parts, shutdown, reloader, .. } = self;
         let sweeper = actix_web::rt::spawn(sweep(parts.limiter.clone()));
+        let watcher = actix_web::rt::spawn(async move { reloader.watch().await });
         let authenticator = parts.shared.authenticator.clone();
         let keeper = actix_web::rt::spawn(async move { authenticator.keep_keys().await });
         let operations_handle = operations.handle();
@@ -178,6 +182,7 @@ impl App {
             served = &mut callers => served,
         };
         sweeper.abort();
+        watcher.abort();
         keeper.abort();
         operations_handle.stop(false).await;
         // Its own server has ended already; only the trail's end remains to be waited for.
@@ -194,21 +199,56 @@ impl App {
 pub struct Reloader {
     dir: PathBuf,
     parts: Parts,
+    /// One at a time: else the slower of two could put the older state back.
+    turn: Arc<Mutex<()>>,
 }
 
 impl Reloader {
     /// Reads the folder, and has the issuers' keys refreshed; blocks for some milliseconds.
     pub fn reload(&self) -> Result<(), PolicyFaults> {
-        let Parts { policies, limiter, metrics, shared, .. } = &self.parts;
-        shared.authenticator.ask_for_keys();
+        self.parts.shared.authenticator.ask_for_keys();
+        self.reload_policies()
+    }
+
+    fn reload_policies(&self) -> Result<(), PolicyFaults> {
+        let Parts { policies, limiter, metrics, .. } = &self.parts;
+        // Nothing is kept behind the lock that a panic could have left half done.
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let revision = PolicyRevision::load(&self.dir).inspect_err(|faults| {
             metrics.reload_refused();
             tracing::error!(policy.revision = %policies.current().id(), "the policies are wrong, so the last good ones stay in force: {faults}");
         })?;
-        tracing::info!(policy.revision = %revision.id(), teams = revision.team_count(), "the policies are reloaded");
+        if revision.id() == policies.current().id() {
+            tracing::info!(policy.revision = %revision.id(), "the policies are read again and unchanged");
+        } else {
+            tracing::info!(policy.revision = %revision.id(), teams = revision.team_count(), "the policies are reloaded");
+        }
         limiter.replace(&revision);
         policies.replace(revision);
         Ok(())
+    }
+
+    /// Reloads the folder when it has changed and stood still from one look to the next.
+    async fn watch(self) {
+        let mut taken = self.parts.policies.current().look();
+        let mut last = taken;
+        loop {
+            actix_web::rt::time::sleep(LOOK).await;
+            let watcher = self.clone();
+            let look = tokio::task::spawn_blocking(move || {
+                let look = Look::at(&watcher.dir);
+                if look != taken && look == last {
+                    // A refused reload has told its log and its metric; it is tried again when something changes.
+                    _ = watcher.reload_policies();
+                    taken = look;
+                }
+                (look, taken)
+            });
+            match look.await {
+                Ok(looked) => (last, taken) = looked,
+                Err(panicked) => tracing::error!("a look at the policies folder failed: {panicked}"),
+            }
+        }
     }
 }
 

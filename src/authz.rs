@@ -4,6 +4,7 @@ mod blocks;
 mod explain;
 mod limits;
 mod load;
+mod look;
 mod question;
 
 use std::collections::HashMap;
@@ -21,6 +22,7 @@ use crate::metrics::Metrics;
 
 pub use limits::TeamLimits;
 pub use load::{PolicyFault, PolicyFaults};
+pub use look::Look;
 pub use question::{Action, Asked};
 
 use blocks::Blocks;
@@ -37,6 +39,7 @@ pub struct PolicyRevision {
     others: RuleSet,
     limits: LimitTable,
     blocks: Blocks,
+    look: Look,
 }
 
 /// Policies in the order of their files.
@@ -63,6 +66,11 @@ impl PolicyRevision {
     /// The revision's name in records and metrics.
     pub fn id(&self) -> &Revision {
         &self.id
+    }
+
+    /// How the folder looked when this was read from it.
+    pub fn look(&self) -> Look {
+        self.look
     }
 
     /// What binds `team`.

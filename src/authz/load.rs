@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use cedar_policy::{
     ActionConstraint, Effect, EntityId, EntityTypeName, EntityUid, Policy, PolicyId, PolicySet,
@@ -12,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::blocks::Blocks;
 use super::limits::LimitTable;
-use super::{PolicyRevision, Rule, RuleSet};
+use super::{Look, PolicyRevision, Rule, RuleSet};
 use crate::domain::TeamName;
 
 /// One thing that is wrong in the policies folder.
@@ -51,7 +52,28 @@ struct Source {
     policies: Vec<Policy>,
 }
 
+/// Attempts to read the folder while it stands still.
+const ATTEMPTS: u32 = 10;
+
+/// Pause between two attempts.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The folder's state at one moment: files of two states, half of a rename each, never make a revision.
 pub(super) fn folder(folder: &Path) -> Result<PolicyRevision, PolicyFaults> {
+    for _ in 0..ATTEMPTS {
+        let before = Look::at(folder);
+        let read = read(folder, before);
+        if Look::at(folder) == before {
+            return read;
+        }
+        std::thread::sleep(PAUSE);
+    }
+    let message =
+        "it changes while it is read, again and again: let whatever writes it rename whole files".to_owned();
+    Err(PolicyFaults(vec![PolicyFault { file: folder.to_owned(), line: None, message }]))
+}
+
+fn read(folder: &Path, look: Look) -> Result<PolicyRevision, PolicyFaults> {
     let mut faults = Faults(Vec::new());
     let mut hash = Sha256::new();
     let schema = faults.schema(&folder.join("schema.cedarschema"), &mut hash);
@@ -73,7 +95,7 @@ pub(super) fn folder(folder: &Path) -> Result<PolicyRevision, PolicyFaults> {
             let id = hex::encode(&hash.finalize()[..8]).parse().expect("8 bytes are 16 digits");
             let sets = teams.iter().map(|(team, source)| (team.clone(), RuleSet::of([&global, source])));
             let teams: HashMap<_, _> = sets.collect();
-            Ok(PolicyRevision { id, teams, others: RuleSet::of([&global]), limits, blocks })
+            Ok(PolicyRevision { id, teams, others: RuleSet::of([&global]), limits, blocks, look })
         }
         _ => Err(PolicyFaults(faults.0)),
     }

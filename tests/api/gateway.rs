@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
-use zengate::app::App;
+use zengate::app::{App, Reloader};
 use zengate::audit::Reader;
 use zengate::config::Config;
 use zengate::simulator::{Settings, Simulator, parse_instances};
@@ -25,6 +25,7 @@ pub struct TestGateway {
     pub operations: SocketAddr,
     pub folder: TempDir,
     pub simulator: Simulator,
+    pub reloader: Reloader,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -60,8 +61,9 @@ impl TestGateway {
         let folder = tempfile::tempdir().expect("a folder");
         let url = format!("http://{}", simulator.addr());
         lay_out(folder.path(), &url, &setup);
-        let (address, operations, stop, thread) = serve(folder.path(), &setup);
-        Self { address, operations, folder, simulator, stop: Some(stop), thread: Some(thread) }
+        let (app, stop, thread) = serve(folder.path(), &setup);
+        let Served { address, operations, reloader } = app;
+        Self { address, operations, folder, simulator, reloader, stop: Some(stop), thread: Some(thread) }
     }
 
     pub fn call(&self, method: &str, path: &str, token: Option<&str>, json: Option<&str>) -> Answer {
@@ -258,7 +260,13 @@ fn lay_out(folder: &Path, upstream: &str, setup: &Setup<'_>) {
     fs::write(folder.join("zengate.toml"), config + setup.config).expect("written");
 }
 
-fn serve(folder: &Path, setup: &Setup<'_>) -> (SocketAddr, SocketAddr, oneshot::Sender<()>, JoinHandle<()>) {
+struct Served {
+    address: SocketAddr,
+    operations: SocketAddr,
+    reloader: Reloader,
+}
+
+fn serve(folder: &Path, setup: &Setup<'_>) -> (Served, oneshot::Sender<()>, JoinHandle<()>) {
     let overrides: std::collections::BTreeMap<String, String> =
         setup.overrides.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
     let config = Config::load(&folder.join("zengate.toml"), &overrides).unwrap_or_else(|e| panic!("{e}"));
@@ -267,19 +275,20 @@ fn serve(folder: &Path, setup: &Setup<'_>) -> (SocketAddr, SocketAddr, oneshot::
     let thread = std::thread::spawn(move || {
         actix_web::rt::System::new().block_on(async move {
             let app = App::start(config).unwrap_or_else(|e| panic!("{e}"));
-            started.send((app.address(), app.operations_address())).expect("somebody waits");
+            let (address, operations) = (app.address(), app.operations_address());
+            started.send(Served { address, operations, reloader: app.reloader() }).expect("somebody waits");
             app.run(async move { _ = stopped.await }).await.expect("served");
         });
     });
-    let (address, operations) = ready.recv().expect("the gateway starts");
-    (address, operations, stop, thread)
+    (ready.recv().expect("the gateway starts"), stop, thread)
 }
 
 /// Serves once more what a stopped gateway left behind.
 pub fn again(mut gateway: TestGateway) -> TestGateway {
     gateway.finish();
-    let (address, operations, stop, thread) = serve(gateway.folder.path(), &Setup::default());
-    (gateway.address, gateway.operations) = (address, operations);
+    let (served, stop, thread) = serve(gateway.folder.path(), &Setup::default());
+    (gateway.address, gateway.operations) = (served.address, served.operations);
+    gateway.reloader = served.reloader;
     (gateway.stop, gateway.thread) = (Some(stop), Some(thread));
     gateway
 }

@@ -17,6 +17,7 @@ mod lifecycle;
 mod limits;
 mod outcomes;
 mod provider;
+mod reload;
 mod specification;
 mod tls;
 mod upstream_tls;

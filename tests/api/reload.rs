@@ -1,0 +1,141 @@
+//! The policies folder changes under a gateway: as Kubernetes swaps it, as an editor saves it, and by a mistake.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::gateway::{Setup, TestGateway, payments};
+
+const FREE: &str = "[default]\nteam = { requests = 1000000, period_seconds = 1, burst = 1000000 }\n\
+    caller = { requests = 1000000, period_seconds = 1, burst = 1000000 }\ninstance_cooldown_seconds = 0\n";
+
+/// In neither of the two states may payments reset `pay-2`; by the forbids of `open` and the permits of `shut`
+/// together it could. `pay-1` it may reset in both.
+const OPEN: [&str; 2] =
+    ["", r#"@id("one") permit (principal in Team::"payments", action, resource == Instance::"pay-1");"#];
+const SHUT: [&str; 2] = [
+    r#"@id("two") forbid (principal, action == Action::"ResetPassword", resource == Instance::"pay-2");"#,
+    r#"@id("all") permit (principal in Team::"payments", action, resource);"#,
+];
+
+/// Writes a state of the folder beside the others, as the kubelet does.
+fn lay(policies: &Path, version: &str, [global, team]: [&str; 2]) {
+    let folder = policies.join(version);
+    fs::create_dir_all(folder.join("teams")).expect("made");
+    let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/schema.cedarschema");
+    fs::copy(schema, folder.join("schema.cedarschema")).expect("copied");
+    fs::write(folder.join("global.cedar"), global).expect("written");
+    fs::write(folder.join("limits.toml"), FREE).expect("written");
+    fs::write(folder.join("teams/payments.cedar"), team).expect("written");
+}
+
+/// Swaps all files at once.
+fn swap(policies: &Path, version: &str) {
+    symlink(version, policies.join("..data_tmp")).expect("linked");
+    fs::rename(policies.join("..data_tmp"), policies.join("..data")).expect("swapped");
+}
+
+/// A gateway whose folder is a mounted ConfigMap's, with the permits of `OPEN` in force.
+fn mounted() -> TestGateway {
+    let gateway = TestGateway::with(Setup { limits: Some(FREE), ..Setup::default() });
+    let policies = gateway.folder.path().join("policies");
+    lay(&policies, "..open", OPEN);
+    lay(&policies, "..shut", SHUT);
+    fs::remove_dir_all(policies.join("teams")).expect("removed");
+    fs::remove_file(policies.join("blocks.toml")).expect("removed");
+    swap(&policies, "..open");
+    for name in ["schema.cedarschema", "global.cedar", "limits.toml", "teams"] {
+        symlink(format!("..data/{name}"), policies.join("link")).expect("linked");
+        fs::rename(policies.join("link"), policies.join(name)).expect("renamed");
+    }
+    gateway.reloader.reload().expect("good");
+    gateway
+}
+
+fn detail(gateway: &TestGateway) -> String {
+    gateway.reset(&payments(), "pay-2").json()["detail"].as_str().unwrap_or_default().to_owned()
+}
+
+/// Until the watch has put another state into force; it looks once a second, twice.
+fn wait(gateway: &TestGateway, what: &str, done: impl Fn(&TestGateway) -> bool) {
+    let until = Instant::now() + Duration::from_secs(30);
+    while !done(gateway) {
+        assert!(Instant::now() < until, "{what}: {}", gateway.metrics());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn fifty_swaps_under_load_fail_no_request_and_show_none_a_mix() {
+    let gateway = mounted();
+    let policies = gateway.folder.path().join("policies");
+    let (ended, resets) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let token = payments();
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !ended.load(Ordering::Relaxed) {
+                    let answer = gateway.reset(&token, "pay-1");
+                    assert_eq!(answer.status, 201, "in both states: {answer:?}");
+                    let answer = gateway.reset(&token, "pay-2");
+                    assert_eq!(answer.status, 403, "in neither state, only in a mix: {answer:?}");
+                    resets.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        // One loads without a pause, so that swaps fall into the middle of its loads.
+        scope.spawn(|| {
+            while !ended.load(Ordering::Relaxed) {
+                gateway.reloader.reload().expect("both states are good");
+            }
+        });
+        for n in 0..50 {
+            swap(&policies, if n % 2 == 0 { "..shut" } else { "..open" });
+            std::thread::sleep(Duration::from_millis(60));
+        }
+        ended.store(true, Ordering::Relaxed);
+    });
+    assert!(resets.into_inner() > 50, "there was load");
+    let records = gateway.records_until(|_| true);
+    let mut revisions: Vec<&str> =
+        records.iter().filter_map(|record| record["revision"].as_str()).collect();
+    revisions.sort_unstable();
+    revisions.dedup();
+    assert_eq!(revisions.len(), 2, "each record names one of the two: {revisions:?}");
+}
+
+#[test]
+fn the_folder_is_watched_and_a_bad_state_never_takes_the_good_one_away() {
+    let gateway = mounted();
+    let policies = gateway.folder.path().join("policies");
+    let state =
+        |wanted: f64| move |g: &TestGateway| g.metric("zengate_policy_last_reload_successful") == wanted;
+    assert_eq!(detail(&gateway), "No policy permits the acting team this action on this instance.");
+    swap(&policies, "..shut");
+    wait(&gateway, "a swap", |g| detail(g) == "Forbidden by global/two.");
+
+    lay(&policies, "..broken", ["", "permit (principal, action, resource);"]);
+    swap(&policies, "..broken");
+    wait(&gateway, "a bad state", state(0.0));
+    assert_eq!(detail(&gateway), "Forbidden by global/two.", "the last good state stays in force");
+    // Back as it was: good again, though the revision is the same.
+    swap(&policies, "..shut");
+    wait(&gateway, "the good state", state(1.0));
+
+    // An editor writes a new file and renames it into place.
+    let team = policies.join("..shut/teams/payments.cedar");
+    fs::write(policies.join("..shut/teams/.payments.swp"), "half of").expect("written");
+    fs::write(policies.join("new"), "// Nobody.\n").expect("written");
+    fs::rename(policies.join("new"), &team).expect("renamed");
+    wait(&gateway, "an editor's rename", |g| g.reset(&payments(), "pay-1").status == 403);
+
+    // Another writes in place.
+    fs::write(&team, SHUT[1]).expect("written");
+    wait(&gateway, "a file written in place", |g| g.reset(&payments(), "pay-1").status == 201);
+
+    fs::remove_dir_all(policies.join("..shut")).expect("removed");
+    wait(&gateway, "a folder that is gone", state(0.0));
+    assert_eq!(gateway.reset(&payments(), "pay-1").status, 201);
+}
