@@ -19,7 +19,7 @@ use crate::authn::{Authenticator, IssuerFault};
 use crate::authz::{Look, Policies, PolicyFaults, PolicyRevision};
 use crate::config::Config;
 use crate::http::{Client, Endpoint, TlsFault};
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, Mirror};
 use crate::metrics::Metrics;
 use crate::ratelimit::Limiter;
 use crate::reset::Gateway;
@@ -52,6 +52,7 @@ struct Parts {
     limiter: Arc<Limiter>,
     trail: Arc<Trail>,
     endpoint: Arc<Endpoint>,
+    mirror: Arc<Mirror>,
     shared: Shared,
 }
 
@@ -122,12 +123,14 @@ impl App {
         let operations = bind("operations.listen", config.operations.listen)?;
         let trail = Arc::new(Trail::start(&config.audit.path, metrics.clone())?);
         let drain = Drain::default();
+        let mirror = Arc::new(Mirror::new(&config.inventory, metrics.clone()));
         let authenticator = Arc::new(authenticator);
         let parts = Parts {
             policies: Arc::new(Policies::new(revision, config.policies.time_zone, metrics.clone())),
             limiter,
             trail: trail.clone(),
             endpoint: Arc::new(endpoint),
+            mirror: mirror.clone(),
             shared: Shared {
                 authenticator: authenticator.clone(),
                 metrics: metrics.clone(),
@@ -142,7 +145,7 @@ impl App {
         let operations_address = operations.local_addr().map_err(StartError::Server)?;
         let servers = [
             callers_server(callers, config.server.workers, &parts, drained(stop, drain.clone(), shutdown))?,
-            operations_server(operations, Health { metrics, drain, trail, authenticator })?,
+            operations_server(operations, Health { metrics, drain, trail, authenticator, mirror })?,
         ];
         let reloader = Reloader { dir: config.policies.dir, parts: parts.clone(), turn: Arc::default() };
         Ok(Self { address, operations_address, servers, stopper, parts, shutdown, reloader })
@@ -166,10 +169,12 @@ impl App {
     /// Serves until `stop` ends; then drains, finishes the resets in flight and closes the trail.
     pub async fn run(self, stop: impl Future<Output = ()>) -> std::io::Result<()> {
         let Self { servers: [callers, operations], stopper, parts, shutdown, reloader, .. } = self;
-        let sweeper = actix_web::rt::spawn(sweep(parts.limiter.clone()));
+        let sweeper = actix_web::rt::spawn(sweep(parts.limiter.clone(), parts.mirror.clone()));
         let watcher = actix_web::rt::spawn(async move { reloader.watch().await });
         let authenticator = parts.shared.authenticator.clone();
         let keeper = actix_web::rt::spawn(async move { authenticator.keep_keys().await });
+        let (mirror, client) = (parts.mirror.clone(), Client::new(parts.endpoint.clone()));
+        let refresher = actix_web::rt::spawn(async move { mirror.keep(&client).await });
         let operations_handle = operations.handle();
         let operations = actix_web::rt::spawn(operations);
         let mut callers = actix_web::rt::spawn(callers);
@@ -184,6 +189,7 @@ impl App {
         sweeper.abort();
         watcher.abort();
         keeper.abort();
+        refresher.abort();
         operations_handle.stop(false).await;
         // Its own server has ended already; only the trail's end remains to be waited for.
         _ = operations.await;
@@ -264,11 +270,11 @@ fn callers_server(
 ) -> Result<Server, StartError> {
     let parts = parts.clone();
     let server = HttpServer::new(move || {
-        let Parts { metrics, policies, limiter, trail, endpoint, shared } = parts.clone();
+        let Parts { metrics, policies, limiter, trail, endpoint, mirror, shared } = parts.clone();
         // awc's client cannot leave its thread: each worker has its own connections to Zenlayer.
         let client = Client::new(endpoint);
         let gateway = Gateway {
-            inventory: Inventory::new(client.clone(), metrics.clone()),
+            inventory: Inventory::new(client.clone(), mirror),
             policies,
             limiter,
             trail,
@@ -307,10 +313,14 @@ async fn drained(stop: oneshot::Receiver<()>, drain: Drain, bound: Duration) {
     }
 }
 
-async fn sweep(limiter: Arc<Limiter>) {
+async fn sweep(limiter: Arc<Limiter>, mirror: Arc<Mirror>) {
     loop {
         actix_web::rt::time::sleep(SWEEP).await;
-        let limiter = limiter.clone();
-        _ = tokio::task::spawn_blocking(move || limiter.sweep()).await;
+        let (limiter, mirror) = (limiter.clone(), mirror.clone());
+        let sweep = move || {
+            limiter.sweep();
+            mirror.sweep();
+        };
+        _ = tokio::task::spawn_blocking(sweep).await;
     }
 }

@@ -13,10 +13,8 @@ pub fn decision(folder: &Path) -> impl Fn() -> bool {
     let revision = PolicyRevision::load(folder).unwrap_or_else(|e| panic!("{e}"));
     let policies = Policies::new(revision, jiff::tz::TimeZone::UTC, Arc::default());
     let mut attributes = Attributes::unknown("ins-1".parse().expect("an id"));
-    attributes.tags = vec![
-        Tag { key: "team".to_owned(), value: "payments".to_owned() },
-        Tag { key: "env".to_owned(), value: "dev".to_owned() },
-    ];
+    let tag = |key: &str, value: &str| Tag { key: key.into(), value: value.into() };
+    attributes.tags = [tag("team", "payments"), tag("env", "dev")].into();
     let origin = Origin {
         request_id: RequestId::generate(),
         address: "192.0.2.7".parse().expect("an address"),

@@ -13,7 +13,9 @@ use std::path::{Path, PathBuf};
 
 pub use issuers::{FetchUrl, Fetching, Issuer, KeySource, SignatureAlgorithm, TeamPattern, check_secret};
 pub use reader::{Fault, Reader, Table, without_line_end};
-pub use sections::{Audit, Limits, Operations, Policies, Quota, Secret, Server, Telemetry, Tokens, Upstream};
+pub use sections::{
+    Audit, Inventory, Limits, Operations, Policies, Quota, Secret, Server, Telemetry, Tokens, Upstream,
+};
 
 use crate::domain::IssuerName;
 
@@ -27,6 +29,7 @@ pub struct Config {
     pub policies: Policies,
     pub tokens: Tokens,
     pub limits: Limits,
+    pub inventory: Inventory,
     pub audit: Audit,
     pub telemetry: Telemetry,
     effective: toml::Table,

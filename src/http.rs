@@ -55,7 +55,8 @@ impl Action {
     fn longest_answer(self) -> usize {
         match self {
             Self::ResetPassword => 64 << 10,
-            Self::DescribeInstances => 4 << 20,
+            // A page of 1,000 instances is 1 to 2 MiB.
+            Self::DescribeInstances => 16 << 20,
         }
     }
 }

@@ -1,23 +1,32 @@
 //! What Zenlayer says of an instance, before policy looks at it: [`Call`] -> [`Seen`].
+//!
+//! A mirror of all instances is refreshed in the background ([`Mirror::keep`]) and read without waiting. What it does
+//! not know, or knows for too long, is looked up, within a budget.
 
 mod attributes;
 mod describe;
+mod lookup;
+mod mirror;
 
 use std::sync::Arc;
-use std::time::Instant;
 
-use crate::authn::Call;
+use crate::authn::{Call, Identity};
 use crate::domain::InstanceId;
 use crate::http::{CallError, Client};
 use crate::metrics::Metrics;
 
 pub use attributes::{Agent, Attributes, Tag};
+pub use describe::{SavedFault, saved};
+pub use lookup::Blind;
+pub use mirror::{Known, Mirror, Snapshot};
 
 /// A call, and what its instance looks like now. Only [`Inventory::look`] makes one.
 #[derive(Debug)]
 pub struct Seen {
     call: Call,
     attributes: Option<Arc<Attributes>>,
+    /// The caller's budget for unknown ids was charged.
+    charged: bool,
 }
 
 impl Seen {
@@ -38,17 +47,17 @@ impl Seen {
 
     #[cfg(any(test, feature = "bench"))]
     pub(crate) fn for_test(call: Call, attributes: Option<Attributes>) -> Self {
-        Self { call, attributes: attributes.map(Arc::new) }
+        Self { call, attributes: attributes.map(Arc::new), charged: false }
     }
 }
 
-/// Zenlayer did not tell, so nothing can be decided; the call is handed back.
+/// Nothing trustworthy is known of the instance, so nothing can be decided; the call is handed back.
 #[derive(Debug, thiserror::Error)]
 #[error("{error}")]
 pub struct Unseen {
     pub call: Call,
     #[source]
-    pub error: Error,
+    pub error: Blind,
 }
 
 /// Why Zenlayer did not tell.
@@ -60,40 +69,71 @@ pub enum Error {
     Refused { status: u16, code: Option<String> },
     #[error("DescribeInstances answered what is not its format")]
     Unreadable,
+    #[error("the account has more than {} instances", mirror::MOST)]
+    TooMany,
+    #[error("the budget for lookups is spent (inventory.lookups)")]
+    Budget,
 }
 
-/// Looks instances up.
+/// What one worker knows of the inventory, with its own connections to look further.
 #[derive(Clone)]
 pub struct Inventory {
     client: Client,
-    metrics: Arc<Metrics>,
+    mirror: Arc<Mirror>,
 }
 
 impl Inventory {
-    /// Asks over `client`.
-    pub fn new(client: Client, metrics: Arc<Metrics>) -> Self {
-        Self { client, metrics }
+    /// Looks into `mirror`, and asks over `client` for what is not there.
+    pub fn new(client: Client, mirror: Arc<Mirror>) -> Self {
+        Self { client, mirror }
     }
 
-    /// The call's instance as Zenlayer describes it now.
+    /// What all workers share.
+    pub fn mirror(&self) -> &Arc<Mirror> {
+        &self.mirror
+    }
+
+    /// The call's instance as Zenlayer described it no longer than `inventory.max_age_seconds` ago.
     pub async fn look(&self, call: Call) -> Result<Seen, Box<Unseen>> {
-        match self.lookup(&call.request.instance).await {
-            Ok(attributes) => Ok(Seen { call, attributes: attributes.map(Arc::new) }),
+        match self.find(call.principal.identity(), &call.request.instance).await {
+            Ok((attributes, charged)) => Ok(Seen { call, attributes, charged }),
             Err(error) => Err(Box::new(Unseen { call, error })),
         }
     }
 
-    async fn lookup(&self, id: &InstanceId) -> Result<Option<Attributes>, Error> {
-        let started = Instant::now();
-        let found = describe::one(&self.client, id).await;
-        let outcome = match &found {
-            Ok(_) => "ok",
-            Err(Error::Call(CallError::NotSent(_))) => "not_sent",
-            Err(Error::Call(CallError::Unanswered(_))) => "unanswered",
-            Err(Error::Refused { .. }) => "refused",
-            Err(Error::Unreadable) => "unreadable",
-        };
-        self.metrics.called(crate::http::Action::DescribeInstances.label(), outcome, started.elapsed());
-        found
+    /// The same of any instance; also whether the caller's budget was charged, as it is for an unknown id.
+    pub async fn find(
+        &self,
+        caller: &Identity,
+        id: &InstanceId,
+    ) -> Result<(Option<Arc<Attributes>>, bool), Blind> {
+        let snapshot = self.mirror.snapshot();
+        let known = snapshot.as_ref().and_then(|snapshot| snapshot.get(id));
+        if let Some(known) = known.filter(|known| self.mirror.is_fresh(known)) {
+            return Ok((Some(known.attributes.clone()), false));
+        }
+        // Before the first refresh nothing is known, which is no caller's fault.
+        let unknown = snapshot.is_some() && known.is_none();
+        if unknown {
+            self.mirror.lookups().charge(caller)?;
+        }
+        let told = self.mirror.lookups().one(&self.client, id).await?;
+        Ok((told, unknown))
     }
+
+    /// Charges who was refused an instance that it may not view, as an unknown id would have been: else the budget
+    /// would tell a missing instance from a foreign one.
+    pub fn charge_stranger(&self, seen: &Seen) -> Result<(), Blind> {
+        match seen.charged {
+            true => Ok(()),
+            false => self.mirror.lookups().charge(seen.call.principal.identity()),
+        }
+    }
+}
+
+/// All instances of the account, one page after the other.
+pub async fn all(client: &Client) -> Result<Vec<Attributes>, Error> {
+    let mut told = Vec::new();
+    mirror::pages(client, &Metrics::new(), |_, page| told.extend(page)).await?;
+    Ok(told)
 }

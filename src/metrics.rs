@@ -36,6 +36,11 @@ pub struct Metrics {
     resets: IntCounterVec,
     upstream_requests: IntCounterVec,
     upstream_duration: HistogramVec,
+    inventory_instances: IntGauge,
+    inventory_refreshes: IntCounterVec,
+    inventory_refreshed: IntGauge,
+    inventory_refresh_duration: Histogram,
+    inventory_lookups: IntCounterVec,
     audit_commit_duration: Histogram,
     audit_failures: IntCounter,
     audit_pending: IntGauge,
@@ -76,6 +81,11 @@ impl Metrics {
         let commits =
             HistogramOpts::new("zengate_audit_commit_duration_seconds", "Time of one commit of the trail.")
                 .buckets(vec![0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0]);
+        let refreshes = HistogramOpts::new(
+            "zengate_inventory_refresh_duration_seconds",
+            "Time of one refresh of the inventory.",
+        )
+        .buckets(vec![0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0]);
         let revisions = Opts::new("zengate_policy_revision_info", "The policy revision in force; always 1.");
         let build = Opts::new("zengate_build_info", "The version that runs; always 1.");
         let build =
@@ -148,6 +158,28 @@ impl Metrics {
                 "zengate_upstream_request_duration_seconds",
                 "Time of a call to Zenlayer.",
                 &["action"],
+            ),
+            inventory_instances: gauge(
+                "zengate_inventory_instances",
+                "Instances that the newest refresh of the inventory told.",
+            ),
+            inventory_refreshes: counters(
+                "zengate_inventory_refreshes_total",
+                "Refreshes of the inventory, by what came of them.",
+                &["result"],
+            ),
+            inventory_refreshed: gauge(
+                "zengate_inventory_last_refresh_timestamp_seconds",
+                "When the inventory was last refreshed with success.",
+            ),
+            inventory_refresh_duration: register(
+                &registry,
+                Histogram::with_opts(refreshes).expect("the name is well formed"),
+            ),
+            inventory_lookups: counters(
+                "zengate_inventory_lookups_total",
+                "Instances looked up one by one, since the inventory did not know them or too old, by what came of it.",
+                &["result"],
             ),
             audit_commit_duration: register(
                 &registry,
@@ -235,7 +267,7 @@ impl Metrics {
         self.policy_errors.inc();
     }
 
-    /// A limit refused: `caller`, `team`, `cooldown`, `failed-authentications` or `capacity`.
+    /// A limit refused: `caller`, `team`, `cooldown`, `failed-authentications`, `lookups` or `capacity`.
     pub fn limited(&self, limit: &'static str) {
         self.limited.with_label_values(&[limit]).inc();
     }
@@ -249,6 +281,24 @@ impl Metrics {
     pub fn called(&self, action: &'static str, outcome: &'static str, took: Duration) {
         self.upstream_requests.with_label_values(&[action, outcome]).inc();
         self.upstream_duration.with_label_values(&[action]).observe(took.as_secs_f64());
+    }
+
+    /// The inventory was refreshed, and holds that many instances.
+    pub fn inventory_refreshed(&self, instances: usize, took: Duration) {
+        self.inventory_refreshes.with_label_values(&["good"]).inc();
+        self.inventory_instances.set(i64::try_from(instances).unwrap_or(i64::MAX));
+        self.inventory_refreshed.set(jiff::Timestamp::now().as_second());
+        self.inventory_refresh_duration.observe(took.as_secs_f64());
+    }
+
+    /// A refresh of the inventory failed; the one before stays.
+    pub fn inventory_not_refreshed(&self) {
+        self.inventory_refreshes.with_label_values(&["failed"]).inc();
+    }
+
+    /// An instance was looked up: `found`, `missing`, `failed` or `over_budget`.
+    pub fn looked_up(&self, result: &'static str) {
+        self.inventory_lookups.with_label_values(&[result]).inc();
     }
 
     /// A group of records was committed.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::audit::{Facts, Receipt, Refused as Why, Trail, Unopened};
 use crate::authn::Call;
 use crate::authz::{Authorized, Denied, Policies};
-use crate::inventory::{Agent, Inventory, Unseen};
+use crate::inventory::{Agent, Blind, Inventory, Seen, Unseen};
 use crate::ratelimit::{self, Limit, Limited, Limiter};
 use crate::zenlayer::Zenlayer;
 
@@ -53,11 +53,22 @@ impl Gateway {
 
     async fn reset(&self, call: Call) -> Result<Receipt, Refused> {
         let seen = self.inventory.look(call).await?;
-        let authorized = ready(self.policies.authorize(seen)?)?;
+        let authorized = ready(self.authorize(seen)?)?;
         let permit = self.limiter.admit(authorized)?;
         let intent = self.trail.open(permit).await?;
         let outcome = self.zenlayer.send(&intent).await;
         Ok(self.trail.close(intent, outcome).await)
+    }
+
+    /// Who may not view the instance pays for having asked, the same for a foreign one as for a missing one.
+    fn authorize(&self, seen: Seen) -> Result<Authorized, Refused> {
+        self.policies.authorize(seen).map_err(|denied| match denied.explanation {
+            Some(_) => denied.into(),
+            None => match self.inventory.charge_stranger(&denied.seen) {
+                Ok(()) => denied.into(),
+                Err(error) => Box::new(Unseen { call: denied.seen.into_call(), error }).into(),
+            },
+        })
     }
 }
 
@@ -65,7 +76,7 @@ impl Gateway {
 fn ready(authorized: Authorized) -> Result<Authorized, Refused> {
     let blocker = match authorized.seen().attributes() {
         None => return Err(Refused::NotFound(Box::new(authorized))),
-        Some(told) if told.status != "RUNNING" && told.status != "UNKNOWN" => Some(Blocker::NotRunning),
+        Some(told) if !matches!(&*told.status, "RUNNING" | "UNKNOWN") => Some(Blocker::NotRunning),
         Some(told) if told.agent == Agent::Absent => Some(Blocker::NoAgent),
         Some(_) => None,
     };
@@ -79,7 +90,10 @@ impl Refused {
     /// All that was known, for the record.
     fn facts(&self) -> Facts<'_> {
         match self {
-            Self::Unseen(unseen) => Facts::of_call(&unseen.call).refused(Why::Inventory),
+            Self::Unseen(unseen) => Facts::of_call(&unseen.call).refused(match unseen.error {
+                Blind::Spent { .. } => Why::LookupLimit,
+                Blind::Failed(_) => Why::Inventory,
+            }),
             Self::Denied(denied) => Facts::of_denied(denied).refused(Why::Policy),
             Self::NotFound(authorized) => Facts::of_authorized(authorized).refused(Why::NotFound),
             Self::NotReady(authorized, _) => Facts::of_authorized(authorized).refused(Why::NotReady),

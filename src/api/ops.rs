@@ -12,6 +12,7 @@ use super::problem::{Kind, Problem};
 use crate::audit::Trail;
 use crate::authn::Authenticator;
 use crate::domain::RequestId;
+use crate::inventory::Mirror;
 use crate::metrics::Metrics;
 
 /// What health is judged by.
@@ -21,6 +22,7 @@ pub struct Health {
     pub drain: Drain,
     pub trail: Arc<Trail>,
     pub authenticator: Arc<Authenticator>,
+    pub mirror: Arc<Mirror>,
 }
 
 #[derive(Serialize)]
@@ -60,11 +62,16 @@ async fn readyz(health: web::Data<Health>) -> HttpResponse {
         (false, 0) => "ok",
         (false, _) => "an issuer has no usable key: its callers get 503",
     };
+    let inventory = match health.mirror.is_current() {
+        true => "ok",
+        false => "not refreshed in time: instances are looked up one by one",
+    };
     let checks = [
         ("configuration", "ok"),
         ("policies", "ok"),
         ("trail", trail),
         ("issuers", issuers),
+        ("inventory", inventory),
         ("draining", if draining { "stopping" } else { "ok" }),
     ];
     match (draining, starting) {

@@ -7,6 +7,7 @@ use crate::audit::Receipt;
 use crate::authn::{self, TeamFault};
 use crate::authz::{Explanation, Unmet};
 use crate::domain::{Outcome, Rejection};
+use crate::inventory::Blind;
 use crate::ratelimit::{self, Limit, Spent};
 use crate::reset::{Blocker, Refused};
 use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
@@ -88,16 +89,30 @@ impl From<Spent> for Problem {
     }
 }
 
-impl From<Refused> for Problem {
-    fn from(refused: Refused) -> Self {
-        match refused {
-            Refused::Unseen(unseen) => {
-                let source = &unseen.error;
-                tracing::warn!("an instance could not be looked up, so nothing was decided: {source}");
+impl From<Blind> for Problem {
+    fn from(blind: Blind) -> Self {
+        match blind {
+            Blind::Spent { retry_after } => Self {
+                retry_after: Some(retry_after),
+                ..Self::new(
+                    Kind::RateLimited,
+                    "The limit `lookups` is spent: this user asked about too many instances that are not there or not its own.",
+                )
+            },
+            Blind::Failed(error) => {
+                tracing::warn!("an instance could not be looked up, so nothing was decided: {error}");
                 Self::unavailable(
                     "Zenlayer could not be asked about the instance. Nothing was sent; try again.",
                 )
             }
+        }
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Unseen(unseen) => unseen.error.into(),
             Refused::Denied(denied) => denied_problem(denied.explanation.as_ref()),
             Refused::NotFound(_) => Self::new(Kind::NotFound, "Zenlayer has no instance with this id."),
             Refused::NotReady(_, Blocker::NotRunning) => Self::new(

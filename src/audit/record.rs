@@ -97,6 +97,8 @@ pub enum Refused {
     Limiter,
     /// Zenlayer did not describe the instance.
     Inventory,
+    /// The caller asked about too many instances that are not its own to view.
+    LookupLimit,
     /// The intent could not be put on record.
     Trail,
 }

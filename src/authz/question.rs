@@ -173,7 +173,7 @@ fn instance(attributes: &Attributes) -> Entity {
             ("addresses".to_owned(), Expression::new_set(addresses)),
         ],
         parents.into_iter().filter_map(|(kind, id)| Some(uid(kind, id.as_deref()?))),
-        attributes.tags.iter().map(|tag| (tag.key.clone(), text(&tag.value))),
+        attributes.tags.iter().map(|tag| (tag.key.to_string(), text(&tag.value))),
     )
     .expect("literals evaluate, and no tag's key comes twice")
 }

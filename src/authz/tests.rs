@@ -72,9 +72,9 @@ pub(crate) fn origin() -> Origin {
 
 fn instance(group: Option<&str>, tags: &[(&str, &str)]) -> Attributes {
     let mut attributes = Attributes::unknown("ins-a".parse().expect("an id"));
-    attributes.status = "RUNNING".to_owned();
-    attributes.resource_group = group.map(str::to_owned);
-    attributes.tags = tags.iter().map(|(k, v)| Tag { key: k.to_string(), value: v.to_string() }).collect();
+    attributes.status = "RUNNING".into();
+    attributes.resource_group = group.map(Into::into);
+    attributes.tags = tags.iter().map(|(k, v)| Tag { key: (*k).into(), value: (*v).into() }).collect();
     attributes
 }
 
@@ -158,9 +158,9 @@ fn a_condition_is_shown_exactly_when_its_permit_does_not_fit() {
         let bit = |n: u32| bits >> n & 1 == 1;
         let mut told = instance(bit(0).then_some("rg"), if bit(1) { &[("env", "dev")] } else { &[] });
         told.id = if bit(2) { "ins-a" } else { "ins-b" }.parse().expect("an id");
-        told.name = if bit(3) { "pay-1" } else { "x" }.to_owned();
+        told.name = if bit(3) { "pay-1" } else { "x" }.into();
         told.agent = if bit(4) { Agent::Present } else { Agent::Unknown };
-        told.zone = bit(5).then(|| "z".to_owned());
+        told.zone = bit(5).then(|| "z".into());
         let asked = Asked {
             reason_given: bit(6),
             generated: bit(7),

@@ -114,6 +114,13 @@ impl Quota {
         }
     }
 
+    /// As governor counts them.
+    pub fn cells(&self) -> governor::Quota {
+        let interval = self.period / self.requests.get();
+        let cells = governor::Quota::with_period(interval).expect("an interval is at least a microsecond");
+        cells.allow_burst(self.burst)
+    }
+
     /// A quota is whole: where `key` stands, all three numbers must.
     pub fn read(table: &mut Table<'_>, key: &str, default: &Self) -> Option<Self> {
         if !table.has(key) {
@@ -141,6 +148,20 @@ impl Quota {
     }
 }
 
+/// `[inventory]`: what is known of the account's instances.
+#[derive(Debug, Clone, Copy)]
+pub struct Inventory {
+    /// `inventory.max_age_seconds`, default 60: oldest attributes that a reset is decided on.
+    pub max_age: Duration,
+    /// `inventory.refresh_seconds`, default a third of `max_age_seconds`: pause between two refreshes.
+    pub refresh: Duration,
+    /// `inventory.lookups`, default 600 in 60 s, 100 at once: instances looked up one by one, of all callers.
+    pub lookups: Quota,
+    /// `inventory.caller_lookups`, default 60 in 60 s, 30 at once: instances that one user asks about and that are
+    /// not there, or not its own to view.
+    pub caller_lookups: Quota,
+}
+
 /// Longest time, in seconds, in which a spent burst is all there again.
 const LONGEST_REFILL: u128 = 31_536_000;
 
@@ -166,6 +187,7 @@ pub(super) fn read(reader: &mut Reader) -> Option<Config> {
     let policies = policies(reader.table("policies"));
     let tokens = reader.table("tokens").integer("cache_capacity", Some(100_000), 0..=10_000_000);
     let limits = limits(reader.table("limits"));
+    let inventory = inventory(reader.table("inventory"));
     let audit = audit(reader.table("audit"));
     let telemetry = reader.table("telemetry").string("log", Some("info")).map(|log| Telemetry { log });
     Some(Config {
@@ -176,6 +198,7 @@ pub(super) fn read(reader: &mut Reader) -> Option<Config> {
         policies: policies?,
         tokens: Tokens { cache_capacity: tokens? },
         limits: limits?,
+        inventory: inventory?,
         audit: audit?,
         telemetry: telemetry?,
         effective: toml::Table::new(),
@@ -218,6 +241,25 @@ fn limits(mut table: Table<'_>) -> Option<Limits> {
     let max_keys = table.integer("max_keys", Some(1_000_000), 1_000..=100_000_000);
     let failed = Quota::read(&mut table, "failed_authentications", &Quota::new(600, 60, 200));
     Some(Limits { max_keys: max_keys? as usize, failed_authentications: failed? })
+}
+
+fn inventory(mut table: Table<'_>) -> Option<Inventory> {
+    let max_age = table.integer("max_age_seconds", Some(60), 1..=300);
+    let third = max_age.unwrap_or(60).div_ceil(3);
+    let refresh = table.integer("refresh_seconds", Some(third), 1..=300);
+    let lookups = Quota::read(&mut table, "lookups", &Quota::new(600, 60, 100));
+    let caller_lookups = Quota::read(&mut table, "caller_lookups", &Quota::new(60, 60, 30));
+    let (max_age, refresh) = (max_age?, refresh?);
+    if refresh > max_age {
+        table.fault("refresh_seconds", format!("must be at most max_age_seconds, which is {max_age}"));
+        return None;
+    }
+    Some(Inventory {
+        max_age: Duration::from_secs(max_age),
+        refresh: Duration::from_secs(refresh),
+        lookups: lookups?,
+        caller_lookups: caller_lookups?,
+    })
 }
 
 fn audit(mut table: Table<'_>) -> Option<Audit> {

@@ -1,24 +1,26 @@
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::domain::InstanceId;
 
 /// What Zenlayer tells of an instance. What it does not tell is `UNKNOWN` or empty here, never absent, so
-/// that a policy reads the same attributes of every instance.
+/// that a policy reads the same attributes of every instance. Texts are shared: an account has few statuses,
+/// images, groups and tags, and many instances.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attributes {
     pub id: InstanceId,
-    pub name: String,
+    pub name: Arc<str>,
     /// As Zenlayer writes it (`RUNNING`); `UNKNOWN` when it does not say.
-    pub status: String,
-    pub instance_type: String,
-    pub image: String,
+    pub status: Arc<str>,
+    pub instance_type: Arc<str>,
+    pub image: Arc<str>,
     pub agent: Agent,
     /// Public and private; IPv4-mapped IPv6 unmapped, what is no address left out.
-    pub addresses: Vec<IpAddr>,
-    pub zone: Option<String>,
-    pub resource_group: Option<String>,
+    pub addresses: Box<[IpAddr]>,
+    pub zone: Option<Arc<str>>,
+    pub resource_group: Option<Arc<str>>,
     /// No key comes twice.
-    pub tags: Vec<Tag>,
+    pub tags: Box<[Tag]>,
 }
 
 /// Whether the guest agent, which sets the password, is there.
@@ -32,8 +34,8 @@ pub enum Agent {
 /// A key and its value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tag {
-    pub key: String,
-    pub value: String,
+    pub key: Arc<str>,
+    pub value: Arc<str>,
 }
 
 /// What Zenlayer does not tell.
@@ -55,15 +57,15 @@ impl Attributes {
     pub fn unknown(id: InstanceId) -> Self {
         Self {
             id,
-            name: String::new(),
-            status: UNKNOWN.to_owned(),
-            instance_type: UNKNOWN.to_owned(),
-            image: UNKNOWN.to_owned(),
+            name: "".into(),
+            status: UNKNOWN.into(),
+            instance_type: UNKNOWN.into(),
+            image: UNKNOWN.into(),
             agent: Agent::Unknown,
-            addresses: Vec::new(),
+            addresses: Box::default(),
             zone: None,
             resource_group: None,
-            tags: Vec::new(),
+            tags: Box::default(),
         }
     }
 }

@@ -1,4 +1,6 @@
+use std::collections::HashSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use zeroize::Zeroizing;
@@ -8,15 +10,21 @@ use super::attributes::{Agent, Attributes, Tag, UNKNOWN};
 use crate::domain::InstanceId;
 use crate::http::{Action, Client};
 
+/// Most instances that Zenlayer tells at a time.
+pub(super) const PAGE: usize = 1000;
+/// Most ids that one call may name.
+pub(super) const IDS: usize = 100;
+
 #[derive(Deserialize)]
 struct Envelope {
-    response: Option<Page>,
+    response: Option<Listing>,
     code: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Page {
+struct Listing {
+    total_count: Option<u64>,
     data_set: Option<Vec<Entry>>,
 }
 
@@ -48,9 +56,45 @@ struct KeyValue {
     value: Option<String>,
 }
 
-/// Asks for one instance by id, and trusts no order: the entry is picked by its id.
-pub(super) async fn one(client: &Client, id: &InstanceId) -> Result<Option<Attributes>, Error> {
-    let body = serde_json::json!({ "instanceIds": [id.as_str()], "pageSize": 10, "pageNum": 1 });
+/// One page of an account's instances.
+pub(super) struct Page {
+    /// Those whose id can be one; none comes twice here, but one may stand on two pages.
+    pub(super) instances: Vec<Attributes>,
+    /// Entries on the page, readable or not.
+    pub(super) entries: usize,
+    /// Instances of the account; None: not told.
+    pub(super) total: Option<u64>,
+}
+
+/// Texts that many instances share.
+#[derive(Default)]
+pub(super) struct Texts(HashSet<Arc<str>>);
+
+impl Texts {
+    fn shared(&mut self, text: &str) -> Arc<str> {
+        if let Some(known) = self.0.get(text) {
+            return known.clone();
+        }
+        let text: Arc<str> = text.into();
+        self.0.insert(text.clone());
+        text
+    }
+}
+
+/// Asks for the instances of these ids, at most [`IDS`]. Trusts no order: entries are picked by their ids.
+pub(super) async fn some(client: &Client, ids: &[InstanceId]) -> Result<Vec<Attributes>, Error> {
+    let names: Vec<&str> = ids.iter().map(InstanceId::as_str).collect();
+    let body = serde_json::json!({ "instanceIds": names, "pageSize": IDS, "pageNum": 1 });
+    let page = call(client, &body, &mut Texts::default()).await?;
+    Ok(page.instances.into_iter().filter(|told| ids.contains(&told.id)).collect())
+}
+
+/// Asks for a page of all instances, counted from 1.
+pub(super) async fn page(client: &Client, number: usize, texts: &mut Texts) -> Result<Page, Error> {
+    call(client, &serde_json::json!({ "pageSize": PAGE, "pageNum": number }), texts).await
+}
+
+async fn call(client: &Client, body: &serde_json::Value, texts: &mut Texts) -> Result<Page, Error> {
     let answer =
         client.call(Action::DescribeInstances, Zeroizing::new(body.to_string().into_bytes())).await?;
     let envelope: Option<Envelope> = serde_json::from_slice(&answer.body).ok();
@@ -58,28 +102,73 @@ pub(super) async fn one(client: &Client, id: &InstanceId) -> Result<Option<Attri
     if answer.status != 200 || code.is_some() {
         return Err(Error::Refused { status: answer.status, code });
     }
-    let page = envelope.and_then(|e| e.response).ok_or(Error::Unreadable)?;
-    let entries = page.data_set.ok_or(Error::Unreadable)?;
-    let entry = entries.into_iter().find(|entry| entry.instance_id.as_deref() == Some(id.as_str()));
-    Ok(entry.map(|entry| attributes(id, entry)))
+    let listing = envelope.and_then(|e| e.response).ok_or(Error::Unreadable)?;
+    let entries = listing.data_set.ok_or(Error::Unreadable)?;
+    Ok(Page { entries: entries.len(), total: listing.total_count, instances: read(entries, texts) })
 }
 
-fn attributes(id: &InstanceId, entry: Entry) -> Attributes {
-    let told = |text: Option<String>| text.filter(|t| !t.is_empty()).unwrap_or_else(|| UNKNOWN.to_owned());
+/// Why a saved inventory cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("must be a JSON array of instances as DescribeInstances tells them, or its whole answer: {0}")]
+pub struct SavedFault(String);
+
+/// The instances of a saved inventory: the array that `dataSet` is, or a whole answer with it.
+pub fn saved(json: &[u8]) -> Result<Vec<Attributes>, SavedFault> {
+    #[derive(Deserialize)]
+    struct Answer {
+        response: Listing,
+    }
+    let listing = match json.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        Some(b'[') => serde_json::from_slice(json).map(Some),
+        _ => serde_json::from_slice(json).map(|answer: Answer| answer.response.data_set),
+    };
+    let entries: Option<Vec<Entry>> = listing.map_err(|e| SavedFault(e.to_string()))?;
+    let entries = entries.ok_or_else(|| SavedFault("it has no dataSet".to_owned()))?;
+    let bad = entries.iter().position(|entry| id(entry).is_none());
+    match bad {
+        Some(index) => Err(SavedFault(format!("entry {} has no good instanceId", index + 1))),
+        None => Ok(read(entries, &mut Texts::default())),
+    }
+}
+
+fn id(entry: &Entry) -> Option<InstanceId> {
+    entry.instance_id.as_ref()?.parse().ok()
+}
+
+/// Of two entries with one id the last counts.
+fn read(entries: Vec<Entry>, texts: &mut Texts) -> Vec<Attributes> {
+    let mut seen = HashSet::new();
+    let told = entries.into_iter().rev().filter_map(|entry| {
+        let id = id(&entry)?;
+        seen.insert(id.clone()).then(|| attributes(id, entry, texts))
+    });
+    told.collect()
+}
+
+fn attributes(id: InstanceId, entry: Entry, texts: &mut Texts) -> Attributes {
+    let mut told = |text: Option<String>| {
+        texts.shared(text.as_deref().filter(|text| !text.is_empty()).unwrap_or(UNKNOWN))
+    };
+    let (status, instance_type, image) =
+        (told(entry.status), told(entry.instance_type), told(entry.image_id));
+    let mut group =
+        |text: Option<String>| Some(texts.shared(text.as_deref().filter(|text| !text.is_empty())?));
+    let (zone, resource_group) = (group(entry.zone_id), group(entry.resource_group_id));
     let addresses =
         [entry.public_ip_addresses, entry.private_ip_addresses].into_iter().flatten().flatten().flatten();
     let mut tags: Vec<Tag> = Vec::new();
     for pair in entry.tags.and_then(|t| t.tags).unwrap_or_default() {
         let Some(key) = pair.key else { continue };
-        tags.retain(|tag| tag.key != key);
-        tags.push(Tag { key, value: pair.value.unwrap_or_default() });
+        tags.retain(|tag| *tag.key != *key);
+        let value = texts.shared(pair.value.as_deref().unwrap_or_default());
+        tags.push(Tag { key: texts.shared(&key), value });
     }
     Attributes {
-        id: id.clone(),
-        name: entry.instance_name.unwrap_or_default(),
-        status: told(entry.status),
-        instance_type: told(entry.instance_type),
-        image: told(entry.image_id),
+        id,
+        name: entry.instance_name.unwrap_or_default().into(),
+        status,
+        instance_type,
+        image,
         agent: match entry.enable_agent {
             Some(true) => Agent::Present,
             Some(false) => Agent::Absent,
@@ -89,9 +178,9 @@ fn attributes(id: &InstanceId, entry: Entry) -> Attributes {
             .filter_map(|text| text.parse().ok())
             .map(|ip: IpAddr| ip.to_canonical())
             .collect(),
-        zone: entry.zone_id.filter(|z| !z.is_empty()),
-        resource_group: entry.resource_group_id.filter(|g| !g.is_empty()),
-        tags,
+        zone,
+        resource_group,
+        tags: tags.into(),
     }
 }
 
@@ -108,7 +197,8 @@ mod tests {
             r#"{"instanceId":"ins-a","status":"","tags":{"tags":null},"publicIpAddresses":[null,"nonsense"]}"#,
         ] {
             let entry = serde_json::from_str(body).expect("an entry");
-            assert_eq!(attributes(&id, entry), Attributes::unknown(id.clone()), "{body}");
+            let told = attributes(id.clone(), entry, &mut Texts::default());
+            assert_eq!(told, Attributes::unknown(id.clone()), "{body}");
         }
     }
 
@@ -117,9 +207,34 @@ mod tests {
         let id: InstanceId = "ins-a".parse().expect("an id");
         let body = r#"{"tags":{"tags":[{"key":"env","value":"dev"},{"key":"env","value":"prod"},{"value":"x"}]},
             "privateIpAddresses":["::ffff:10.0.0.1"],"enableAgent":true,"status":"WARMING"}"#;
-        let told = attributes(&id, serde_json::from_str(body).expect("an entry"));
-        assert_eq!(told.tags, [Tag { key: "env".to_owned(), value: "prod".to_owned() }]);
-        assert_eq!(told.addresses, ["10.0.0.1".parse::<IpAddr>().expect("an address")]);
-        assert_eq!((told.status.as_str(), told.agent), ("WARMING", Agent::Present));
+        let entry = serde_json::from_str(body).expect("an entry");
+        let told = attributes(id, entry, &mut Texts::default());
+        assert_eq!(*told.tags, [Tag { key: "env".into(), value: "prod".into() }]);
+        assert_eq!(*told.addresses, ["10.0.0.1".parse::<IpAddr>().expect("an address")]);
+        assert_eq!((&*told.status, told.agent), ("WARMING", Agent::Present));
+    }
+
+    #[test]
+    fn a_saved_inventory_is_an_array_or_a_whole_answer() {
+        let ids = |json: &str| {
+            let told = saved(json.as_bytes()).map_err(|fault| fault.to_string())?;
+            Ok(told.iter().map(|told| format!("{} {}", told.id, told.status)).collect::<Vec<_>>())
+        };
+        let both = Ok(vec!["ins-b RUNNING".to_owned(), "ins-a UNKNOWN".to_owned()]);
+        let array = r#"[{"instanceId":"ins-b","status":"STOPPED"},{"instanceId":"ins-a"},{"instanceId":"ins-b","status":"RUNNING"}]"#;
+        assert_eq!(ids(array), both, "of two with one id the last counts");
+        let answer = format!(r#" {{"requestId":"T1","response":{{"totalCount":2,"dataSet":{array}}}}}"#);
+        assert_eq!(ids(&answer), both);
+        for (json, part) in [
+            ("", "EOF"),
+            ("{}", "response"),
+            (r#"{"response":{}}"#, "no dataSet"),
+            (r#"[{"instanceId":"ins-a"},{}]"#, "entry 2 has no good instanceId"),
+            (r#"[{"instanceId":"a b"}]"#, "entry 1 has no good instanceId"),
+            (r#"[7]"#, "invalid type"),
+        ] {
+            let fault: Result<Vec<String>, String> = ids(json);
+            assert!(fault.as_ref().is_err_and(|fault| fault.contains(part)), "{json}: {fault:?}");
+        }
     }
 }

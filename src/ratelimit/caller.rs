@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use governor::RateLimiter;
 use governor::clock::{Clock, DefaultClock};
 use governor::middleware::StateInformationMiddleware;
 use governor::state::keyed::DashMapStateStore;
-use governor::{Quota as GovernorQuota, RateLimiter};
 
 use super::{Limit, Spent, Standing};
 use crate::authn::Identity;
@@ -88,9 +88,7 @@ impl<C: Clock + Clone> CallerLimits<C> {
 }
 
 fn governor<C: Clock + Clone>(quota: &Quota, clock: &C) -> Limiter<C> {
-    let governor =
-        GovernorQuota::with_period(interval(quota)).expect("an interval is at least a microsecond");
-    RateLimiter::dashmap_with_clock(governor.allow_burst(quota.burst), clock.clone()).with_middleware()
+    RateLimiter::dashmap_with_clock(quota.cells(), clock.clone()).with_middleware()
 }
 
 fn user(identity: &Identity) -> User {

@@ -96,6 +96,24 @@ impl TestGateway {
         let path = format!("/_simulator/instances/{id}");
         let answer = http::call(self.simulator.addr(), "POST", &path, None, Some(&fields.to_string()));
         assert_eq!(answer.status, 200, "{answer:?}");
+        self.refreshed();
+    }
+
+    /// Waits until the inventory holds what Zenlayer holds now.
+    pub fn refreshed(&self) {
+        let refreshes = || self.metric(r#"zengate_inventory_refreshes_total{result="good"}"#);
+        // The first may have begun before.
+        let (enough, until) = (refreshes() + 2.0, Instant::now() + Duration::from_secs(20));
+        while refreshes() < enough {
+            assert!(Instant::now() < until, "the inventory is refreshed");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Instances that were asked for by their ids.
+    pub fn lookups(&self) -> usize {
+        let by_id = |call: &&Value| call["body"].as_str().is_some_and(|body| body.contains("instanceIds"));
+        self.calls("DescribeInstances").iter().filter(by_id).count()
     }
 
     pub fn metrics(&self) -> String {
@@ -255,6 +273,8 @@ fn lay_out(folder: &Path, upstream: &str, setup: &Setup<'_>) {
         access_key_id = "ak-test"
         access_key_password_file = "access-key-password"
         timeout_seconds = 2
+        [inventory]
+        refresh_seconds = 1
         "#
     );
     fs::write(folder.join("zengate.toml"), config + setup.config).expect("written");

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::gateway::{TestGateway, payments};
+use crate::gateway::{Setup, TestGateway, payments};
 
 fn answer(status: u16, headers: Value, body: &str) -> Value {
     json!({ "action": "ResetInstancePassword", "fault": "answer", "status": status, "headers": headers, "body": body })
@@ -123,7 +123,9 @@ fn a_delay_within_the_timeout_is_waited_for() {
 
 #[test]
 fn nothing_is_decided_on_an_instance_that_cannot_be_seen() {
-    let gateway = TestGateway::spawn();
+    let config = &[("ZENGATE__INVENTORY__MAX_AGE_SECONDS", "1")];
+    let gateway = TestGateway::with(Setup { overrides: config, ..Setup::default() });
+    gateway.refreshed();
     let describe = |status: u16, body: &str| json!({ "action": "DescribeInstances", "fault": "answer", "status": status, "body": body });
     for (row, fault) in [
         ("an error", describe(500, "")),
@@ -133,6 +135,8 @@ fn nothing_is_decided_on_an_instance_that_cannot_be_seen() {
         ("closed", json!({ "action": "DescribeInstances", "fault": "close-after-read" })),
     ] {
         gateway.fault(fault);
+        // By then what was known is too old to be decided on.
+        std::thread::sleep(std::time::Duration::from_millis(1100));
         let told = gateway.reset(&payments(), "pay-1");
         assert_eq!((told.status, told.problem().as_str()), (503, "unavailable"), "{row}: {told:?}");
         assert!(told.header("retry-after").is_some(), "{row}");

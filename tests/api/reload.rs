@@ -39,7 +39,10 @@ fn swap(policies: &Path, version: &str) {
 
 /// A gateway whose folder is a mounted ConfigMap's, with the permits of `OPEN` in force.
 fn mounted() -> TestGateway {
-    let gateway = TestGateway::with(Setup { limits: Some(FREE), ..Setup::default() });
+    let often = [("REQUESTS", "1000000"), ("PERIOD_SECONDS", "1"), ("BURST", "1000000")];
+    let often = often.map(|(key, value)| (format!("ZENGATE__INVENTORY__CALLER_LOOKUPS__{key}"), value));
+    let overrides: Vec<_> = often.iter().map(|(key, value)| (key.as_str(), *value)).collect();
+    let gateway = TestGateway::with(Setup { limits: Some(FREE), overrides: &overrides, ..Setup::default() });
     let policies = gateway.folder.path().join("policies");
     lay(&policies, "..open", OPEN);
     lay(&policies, "..shut", SHUT);
@@ -99,8 +102,7 @@ fn fifty_swaps_under_load_fail_no_request_and_show_none_a_mix() {
     });
     assert!(resets.into_inner() > 50, "there was load");
     let records = gateway.records_until(|_| true);
-    let mut revisions: Vec<&str> =
-        records.iter().filter_map(|record| record["revision"].as_str()).collect();
+    let mut revisions: Vec<&str> = records.iter().filter_map(|record| record["revision"].as_str()).collect();
     revisions.sort_unstable();
     revisions.dedup();
     assert_eq!(revisions.len(), 2, "each record names one of the two: {revisions:?}");
