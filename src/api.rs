@@ -2,7 +2,9 @@
 
 mod body;
 mod client;
+mod cursor;
 mod edge;
+mod instances;
 mod openapi;
 pub mod ops;
 mod principal;
@@ -18,11 +20,13 @@ use actix_web::http::Method;
 use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::{HttpRequest, web};
 use ipnet::IpNet;
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
 use crate::authn::Authenticator;
 use crate::metrics::Metrics;
 
+pub use cursor::Cursors;
 pub use edge::{RootSpan, edge};
 pub use openapi::document;
 pub use problem::{Kind, Problem};
@@ -32,17 +36,25 @@ pub use problem::{Kind, Problem};
 pub struct Route {
     pub method: &'static str,
     pub pattern: &'static str,
+    /// What its query may hold besides `team`.
+    pub parameters: &'static [&'static str],
 }
 
 /// All of them; what is not in this list is 404.
 pub const ROUTES: &[Route] = &[
-    Route { method: "POST", pattern: "/v1/instances/{instanceId}/password-resets" },
-    Route { method: "GET", pattern: "/v1/password-resets/{id}" },
-    Route { method: "GET", pattern: "/v1/whoami" },
-    Route { method: "GET", pattern: "/openapi.json" },
-    Route { method: "GET", pattern: "/docs" },
-    Route { method: "GET", pattern: "/docs/{file}" },
+    route("POST", "/v1/instances/{instanceId}/password-resets", &["dryRun"]),
+    route("GET", "/v1/instances", instances::PARAMETERS),
+    route("GET", "/v1/instances/{instanceId}", &[]),
+    route("GET", "/v1/password-resets/{id}", &[]),
+    route("GET", "/v1/whoami", &[]),
+    route("GET", "/openapi.json", &[]),
+    route("GET", "/docs", &[]),
+    route("GET", "/docs/{file}", &[]),
 ];
+
+const fn route(method: &'static str, pattern: &'static str, parameters: &'static [&'static str]) -> Route {
+    Route { method, pattern, parameters }
+}
 
 /// What every worker shares besides its gateway.
 #[derive(Clone)]
@@ -51,6 +63,9 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     pub trusted_proxies: Arc<[IpNet]>,
     pub drain: Drain,
+    pub cursors: Arc<Cursors>,
+    /// Pages of instances that are made at the same time.
+    pub pages: Arc<Semaphore>,
 }
 
 /// Resets in flight: they outlive their connections, and a stop waits for them.
@@ -77,6 +92,8 @@ impl Drain {
 pub fn configure(service: &mut web::ServiceConfig) {
     service
         .service(reset::create)
+        .service(instances::list)
+        .service(instances::read)
         .service(reset::read)
         .service(whoami::whoami)
         .service(openapi::specification)

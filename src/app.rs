@@ -9,11 +9,11 @@ use std::time::Duration;
 use actix_web::dev::Server;
 use actix_web::middleware::from_fn;
 use actix_web::{App as ActixApp, HttpServer, web};
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tracing_actix_web::TracingLogger;
 
 use crate::api::ops::{self, Health};
-use crate::api::{self, Drain, RootSpan, Shared};
+use crate::api::{self, Cursors, Drain, RootSpan, Shared};
 use crate::audit::{OpenError, Trail};
 use crate::authn::{Authenticator, IssuerFault};
 use crate::authz::{Look, Policies, PolicyFaults, PolicyRevision};
@@ -136,6 +136,8 @@ impl App {
                 metrics: metrics.clone(),
                 trusted_proxies: config.server.trusted_proxies.into(),
                 drain: drain.clone(),
+                cursors: Arc::new(Cursors::new(config.upstream.access_key_password.expose())),
+                pages: Arc::new(Semaphore::new(config.server.workers)),
             },
             metrics: metrics.clone(),
         };

@@ -243,12 +243,62 @@ impl Policies {
         Err(Box::new(Denied { seen, revision: revision.id().clone(), explanation, forbids }))
     }
 
+    /// What the principal may do with instances, by the revision in force now.
+    pub fn viewer(&self, principal: &Principal, origin: &Origin) -> Viewer {
+        // Whoever resets can write both down: not to have done so yet is no refusal.
+        let asked = Asked { reason_given: true, ticket_given: true, ..Asked::by(principal, origin) };
+        let (zone, metrics) = (self.zone.clone(), self.metrics.clone());
+        Viewer { revision: self.current(), asked, zone, metrics }
+    }
+
     /// Whether the principal may read the resets of `owner`. Its own team's need no permit.
     pub fn may_view_resets(&self, principal: &Principal, origin: &Origin, owner: &TeamName) -> bool {
         let question = Question::of_team(Action::ViewReset, &Asked::by(principal, origin), owner, &self.zone);
         match self.current().decide(principal.team(), &question) {
             Verdict::Permitted(_) => true,
             Verdict::Refused(forbids) => forbids.is_empty() && principal.team() == owner,
+            Verdict::Erred => {
+                self.metrics.policy_failed();
+                false
+            }
+        }
+    }
+}
+
+/// One caller's eye on instances, on one revision of the policies.
+pub struct Viewer {
+    revision: Arc<PolicyRevision>,
+    asked: Asked,
+    zone: TimeZone,
+    metrics: Arc<Metrics>,
+}
+
+impl Viewer {
+    /// The revision that decides.
+    pub fn revision(&self) -> &PolicyRevision {
+        &self.revision
+    }
+
+    /// The acting team.
+    pub fn team(&self) -> &TeamName {
+        &self.asked.team
+    }
+
+    /// Whether the caller may see the instance.
+    pub fn may_view(&self, told: &Attributes) -> bool {
+        self.may(Action::ViewInstance, told)
+    }
+
+    /// Whether policy permits to reset it: alone, with a reason, a ticket and a typed password.
+    pub fn may_reset(&self, told: &Attributes) -> bool {
+        self.may(Action::ResetPassword, told)
+    }
+
+    fn may(&self, action: Action, told: &Attributes) -> bool {
+        let question = Question::of_instance(action, &self.asked, told, &self.zone);
+        match self.revision.decide(&self.asked.team, &question) {
+            Verdict::Permitted(_) => true,
+            Verdict::Refused(_) => false,
             Verdict::Erred => {
                 self.metrics.policy_failed();
                 false

@@ -40,6 +40,11 @@ impl Seen {
         self.attributes.as_ref()
     }
 
+    /// Whether the caller's budget for unknown ids was charged.
+    pub fn charged(&self) -> bool {
+        self.charged
+    }
+
     /// Policy and the record are done with the rest.
     pub fn into_call(self) -> Call {
         self.call
@@ -96,21 +101,19 @@ impl Inventory {
     /// The call's instance as Zenlayer described it no longer than `inventory.max_age_seconds` ago.
     pub async fn look(&self, call: Call) -> Result<Seen, Box<Unseen>> {
         match self.find(call.principal.identity(), &call.request.instance).await {
-            Ok((attributes, charged)) => Ok(Seen { call, attributes, charged }),
+            Ok((known, charged)) => {
+                Ok(Seen { call, attributes: known.map(|known| known.attributes), charged })
+            }
             Err(error) => Err(Box::new(Unseen { call, error })),
         }
     }
 
     /// The same of any instance; also whether the caller's budget was charged, as it is for an unknown id.
-    pub async fn find(
-        &self,
-        caller: &Identity,
-        id: &InstanceId,
-    ) -> Result<(Option<Arc<Attributes>>, bool), Blind> {
+    pub async fn find(&self, caller: &Identity, id: &InstanceId) -> Result<(Option<Known>, bool), Blind> {
         let snapshot = self.mirror.snapshot();
         let known = snapshot.as_ref().and_then(|snapshot| snapshot.get(id));
         if let Some(known) = known.filter(|known| self.mirror.is_fresh(known)) {
-            return Ok((Some(known.attributes.clone()), false));
+            return Ok((Some(known.clone()), false));
         }
         // Before the first refresh nothing is known, which is no caller's fault.
         let unknown = snapshot.is_some() && known.is_none();
@@ -123,11 +126,8 @@ impl Inventory {
 
     /// Charges who was refused an instance that it may not view, as an unknown id would have been: else the budget
     /// would tell a missing instance from a foreign one.
-    pub fn charge_stranger(&self, seen: &Seen) -> Result<(), Blind> {
-        match seen.charged {
-            true => Ok(()),
-            false => self.mirror.lookups().charge(seen.call.principal.identity()),
-        }
+    pub fn charge_stranger(&self, caller: &Identity, charged: bool) -> Result<(), Blind> {
+        if charged { Ok(()) } else { self.mirror.lookups().charge(caller) }
     }
 }
 

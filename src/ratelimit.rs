@@ -6,13 +6,14 @@ mod gcra;
 mod local;
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::authn::Identity;
 use crate::authz::{Authorized, PolicyRevision};
 use crate::config::{self, Quota};
-use crate::domain::TeamName;
+use crate::domain::{InstanceId, TeamName};
 use crate::metrics::Metrics;
 use ipnet::IpNet;
 
@@ -186,6 +187,21 @@ impl Limiter {
         let state = self.counters.peek(&Key::Team(team.clone()));
         let standing = rate.standing(state, now);
         Standing { limit: Limit::Team, quota, remaining: standing.remaining, reset: micros(standing.reset) }
+    }
+
+    /// What is left of the instance's rest; charges nothing. None: the team's resets need no rest.
+    pub fn cooldown_standing(
+        &self,
+        revision: &PolicyRevision,
+        team: &TeamName,
+        instance: &InstanceId,
+    ) -> Option<Standing> {
+        let rest = revision.limits(team).cooldown?;
+        let state = self.counters.peek(&Key::Cooldown(team.clone(), instance.clone()));
+        let standing = Rate::one_in(rest).standing(state, self.now());
+        let quota = Quota { requests: NonZeroU32::MIN, period: rest, burst: NonZeroU32::MIN };
+        let (remaining, reset) = (standing.remaining, micros(standing.reset));
+        Some(Standing { limit: Limit::Cooldown, quota, remaining, reset })
     }
 
     /// Charges the team's quota and the instance's cool-down: both, or neither.

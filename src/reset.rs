@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use crate::audit::{Facts, Receipt, Refused as Why, Trail, Unopened};
 use crate::authn::Call;
-use crate::authz::{Authorized, Denied, Policies};
-use crate::inventory::{Agent, Blind, Inventory, Seen, Unseen};
+use crate::authz::{Authorized, Denied, Policies, PolicyRevision};
+use crate::domain::TeamName;
+use crate::inventory::{Agent, Attributes, Blind, Inventory, Seen, Unseen};
 use crate::ratelimit::{self, Limit, Limited, Limiter};
 use crate::zenlayer::Zenlayer;
 
@@ -20,6 +21,27 @@ pub struct Gateway {
     pub zenlayer: Zenlayer,
 }
 
+/// What a reset would meet now; nothing of it is kept.
+pub struct Trial {
+    /// With the permits that decide, or why policy refuses.
+    pub decision: Result<Authorized, Box<Denied>>,
+    /// None of an instance that the caller may not view.
+    pub obstacles: Option<Vec<Blocker>>,
+}
+
+/// What stands between a caller and a reset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Blocker {
+    Policy,
+    Unready(Unready),
+    /// The acting team reset the instance moments ago.
+    Cooldown,
+    /// The acting team's quota is spent.
+    Quota,
+    /// What is known of the instance is too old to decide on.
+    Stale,
+}
+
 /// A reset that was refused before anything was sent, with the last proof reached.
 #[derive(Debug, thiserror::Error)]
 pub enum Refused {
@@ -30,7 +52,7 @@ pub enum Refused {
     #[error("Zenlayer has no such instance")]
     NotFound(Box<Authorized>),
     #[error("the instance is not ready: {1:?}")]
-    NotReady(Box<Authorized>, Blocker),
+    NotReady(Box<Authorized>, Unready),
     #[error(transparent)]
     Limited(#[from] Box<Limited>),
     #[error(transparent)]
@@ -39,8 +61,12 @@ pub enum Refused {
 
 /// What an instance must not be, to be reset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Blocker {
+pub enum Unready {
+    /// It is off, or on its way out.
     NotRunning,
+    /// Zenlayer works on it.
+    Busy,
+    /// Nothing in it could set a password.
     NoAgent,
 }
 
@@ -60,29 +86,89 @@ impl Gateway {
         Ok(self.trail.close(intent, outcome).await)
     }
 
+    /// Goes as far as a reset does before it charges anything.
+    pub async fn try_out(&self, call: Call) -> Result<Trial, Refused> {
+        let seen = self.inventory.look(call).await?;
+        let team = seen.call().principal.team().clone();
+        let obstacles = |told: &Attributes| obstacles(&self.limiter, &self.policies.current(), &team, told);
+        match self.authorize(seen) {
+            Ok(authorized) => match authorized.seen().attributes().map(|told| obstacles(told)) {
+                Some(met) => Ok(Trial { decision: Ok(authorized), obstacles: Some(met) }),
+                None => Err(Refused::NotFound(Box::new(authorized))),
+            },
+            Err(Refused::Denied(denied)) => {
+                let viewed = denied.seen.attributes().filter(|_| denied.explanation.is_some());
+                let obstacles = viewed.map(|told| obstacles(told));
+                Ok(Trial { decision: Err(denied), obstacles })
+            }
+            Err(refused) => Err(refused),
+        }
+    }
+
     /// Who may not view the instance pays for having asked, the same for a foreign one as for a missing one.
     fn authorize(&self, seen: Seen) -> Result<Authorized, Refused> {
         self.policies.authorize(seen).map_err(|denied| match denied.explanation {
             Some(_) => denied.into(),
-            None => match self.inventory.charge_stranger(&denied.seen) {
-                Ok(()) => denied.into(),
-                Err(error) => Box::new(Unseen { call: denied.seen.into_call(), error }).into(),
-            },
+            None => {
+                let caller = denied.seen.call().principal.identity();
+                match self.inventory.charge_stranger(caller, denied.seen.charged()) {
+                    Ok(()) => denied.into(),
+                    Err(error) => Box::new(Unseen { call: denied.seen.into_call(), error }).into(),
+                }
+            }
         })
     }
 }
 
-/// What Zenlayer does not tell of an instance blocks nothing: Zenlayer itself refuses what cannot be done.
 fn ready(authorized: Authorized) -> Result<Authorized, Refused> {
-    let blocker = match authorized.seen().attributes() {
-        None => return Err(Refused::NotFound(Box::new(authorized))),
-        Some(told) if !matches!(&*told.status, "RUNNING" | "UNKNOWN") => Some(Blocker::NotRunning),
-        Some(told) if told.agent == Agent::Absent => Some(Blocker::NoAgent),
-        Some(_) => None,
+    let Some(told) = authorized.seen().attributes() else {
+        return Err(Refused::NotFound(Box::new(authorized)));
     };
-    match blocker {
-        Some(blocker) => Err(Refused::NotReady(Box::new(authorized), blocker)),
+    match unready(told).next() {
+        Some(unready) => Err(Refused::NotReady(Box::new(authorized), unready)),
         None => Ok(authorized),
+    }
+}
+
+/// What keeps the instance from being reset. What Zenlayer does not tell of it, or tells in a word of its own that is
+/// new, keeps nothing: Zenlayer itself refuses what cannot be done.
+fn unready(told: &Attributes) -> impl Iterator<Item = Unready> + use<> {
+    let status = match &*told.status {
+        "STOPPED" | "RELEASING" | "RECYCLE" | "RECYCLING" | "CREATE_FAILED" => Some(Unready::NotRunning),
+        "DEPLOYING" | "REBUILDING" | "REBOOT" | "BOOTING" | "STOPPING" | "IMAGING" | "RESIZING" => {
+            Some(Unready::Busy)
+        }
+        _ => None,
+    };
+    let agent = (told.agent == Agent::Absent).then_some(Unready::NoAgent);
+    status.into_iter().chain(agent)
+}
+
+/// What would stop a reset of the instance that policy permits.
+pub fn obstacles(
+    limiter: &Limiter,
+    revision: &PolicyRevision,
+    team: &TeamName,
+    told: &Attributes,
+) -> Vec<Blocker> {
+    let resting = limiter.cooldown_standing(revision, team, &told.id).is_some_and(|rest| rest.remaining == 0);
+    let spent = limiter.team_standing(revision, team).remaining == 0;
+    let unready = unready(told).map(Blocker::Unready);
+    unready.chain(resting.then_some(Blocker::Cooldown)).chain(spent.then_some(Blocker::Quota)).collect()
+}
+
+impl Blocker {
+    /// As answers name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Policy => "policy",
+            Self::Unready(Unready::NotRunning) => "not-running",
+            Self::Unready(Unready::Busy) => "busy",
+            Self::Unready(Unready::NoAgent) => "no-agent",
+            Self::Cooldown => "cooldown",
+            Self::Quota => "quota",
+            Self::Stale => "stale",
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::{Config, Url};
 
 use super::problem::{Kind, Problem, ProblemBody};
-use super::{reset, whoami};
+use super::{instances, reset, whoami};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -27,8 +27,8 @@ use super::{reset, whoami};
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     servers((url = "/", description = "This gateway")),
-    tags((name = "resets", description = "Password resets"), (name = "caller", description = "The caller itself")),
-    paths(reset::create, reset::read, whoami::whoami),
+    tags((name = "resets", description = "Password resets"), (name = "instances", description = "The instances that the caller may view"), (name = "caller", description = "The caller itself")),
+    paths(reset::create, reset::read, instances::list, instances::read, whoami::whoami),
     components(schemas(ProblemBody)),
     modifiers(&Common),
 )]
@@ -52,7 +52,8 @@ fn problems(operation_id: &str) -> Vec<Kind> {
             Unavailable,
             OutcomeUnknown,
         ]),
-        "readReset" => kinds.extend([NotFound, Unavailable]),
+        "readReset" | "readInstance" => kinds.extend([NotFound, Unavailable]),
+        "listInstances" => kinds.push(Unavailable),
         _ => {}
     }
     kinds.sort_by_key(|kind| kind.status());

@@ -24,6 +24,7 @@ pub(super) struct Caller {
     pub(super) identity: Arc<Identity>,
     /// The team to act for, or why there is none.
     pub(super) team: Result<TeamName, TeamFault>,
+    pub(super) query: Query,
 }
 
 impl Caller {
@@ -51,11 +52,11 @@ impl Caller {
             }
         })?;
         context.note_user(identity.to_string(), standing);
-        query?;
+        let query = query?;
         if let Ok(team) = &team {
             context.note_team(team);
         }
-        Ok(Self { identity, team })
+        Ok(Self { identity, team, query })
     }
 
     /// The caller acting for its team; without one nothing but `whoami` is for it.

@@ -130,7 +130,7 @@ pub struct FieldError {
 pub struct PolicyNote {
     #[schema(example = "global/frozen")]
     pub id: String,
-    /// `forbid`: it applies. `permit`: it was looked at and does not fit.
+    /// `forbid`: it applies. `permit`: it decides, or, in a refusal, was looked at and does not fit.
     #[schema(example = "forbid")]
     pub effect: &'static str,
     /// Of a permit, the first condition that does not hold, as Cedar writes it.

@@ -9,7 +9,7 @@ use crate::authz::{Explanation, Unmet};
 use crate::domain::{Outcome, Rejection};
 use crate::inventory::Blind;
 use crate::ratelimit::{self, Limit, Spent};
-use crate::reset::{Blocker, Refused};
+use crate::reset::{Refused, Unready};
 use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
 
 /// The one refusal for whoever may not view the instance, whether or not it exists.
@@ -109,20 +109,26 @@ impl From<Blind> for Problem {
     }
 }
 
+impl From<Unready> for Problem {
+    fn from(unready: Unready) -> Self {
+        let detail = match unready {
+            Unready::NotRunning => "The instance is not running (`not-running`): start it, then try again.",
+            Unready::Busy => "Zenlayer works on the instance (`busy`). Try again later.",
+            Unready::NoAgent => {
+                "The instance has no guest agent to set a password (`no-agent`): install QGA, then try again."
+            }
+        };
+        Self::new(Kind::InstanceNotReady, detail)
+    }
+}
+
 impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::Unseen(unseen) => unseen.error.into(),
             Refused::Denied(denied) => denied_problem(denied.explanation.as_ref()),
             Refused::NotFound(_) => Self::new(Kind::NotFound, "Zenlayer has no instance with this id."),
-            Refused::NotReady(_, Blocker::NotRunning) => Self::new(
-                Kind::InstanceNotReady,
-                "The instance is not running (`not-running`): start it, then try again.",
-            ),
-            Refused::NotReady(_, Blocker::NoAgent) => Self::new(
-                Kind::InstanceNotReady,
-                "The instance has no guest agent to set a password (`no-agent`): install QGA, then try again.",
-            ),
+            Refused::NotReady(_, unready) => unready.into(),
             Refused::Limited(limited) => match limited.error {
                 ratelimit::Error::Spent(spent) => spent.into(),
                 ratelimit::Error::Overflow(_) => {
@@ -138,27 +144,38 @@ impl From<Refused> for Problem {
     }
 }
 
+/// The one refusal for whoever may not view the instance.
+pub(super) fn not_viewable() -> Problem {
+    Problem::new(Kind::Forbidden, FORBIDDEN)
+}
+
 fn denied_problem(explanation: Option<&Explanation>) -> Problem {
-    let forbid = |id: &String| PolicyNote { id: id.clone(), effect: "forbid", condition: None };
-    let permit = |Unmet { policy, condition }: &Unmet| PolicyNote {
-        id: policy.clone(),
-        effect: "permit",
+    let Some(explanation) = explanation else { return not_viewable() };
+    let detail = match explanation {
+        Explanation::Forbidden(ids) => format!("Forbidden by {}.", ids.join(", ")),
+        Explanation::NoPermit(_) => "None of the acting team's permits for this action fits.".to_owned(),
+        Explanation::Erred => {
+            "A policy could not be evaluated, which refuses the request. Tell whoever keeps the policies."
+                .to_owned()
+        }
+    };
+    Problem { policies: notes(explanation), ..Problem::new(Kind::Forbidden, detail) }
+}
+
+/// The policies that an explanation names.
+pub(super) fn notes(explanation: &Explanation) -> Option<Vec<PolicyNote>> {
+    let note = |id: &String, effect, condition: &Option<String>| PolicyNote {
+        id: id.clone(),
+        effect,
         condition: condition.clone(),
     };
     match explanation {
-        None => Problem::new(Kind::Forbidden, FORBIDDEN),
-        Some(Explanation::Forbidden(ids)) => Problem {
-            policies: Some(ids.iter().map(forbid).collect()),
-            ..Problem::new(Kind::Forbidden, format!("Forbidden by {}.", ids.join(", ")))
-        },
-        Some(Explanation::NoPermit(unmet)) => Problem {
-            policies: Some(unmet.iter().map(permit).collect()),
-            ..Problem::new(Kind::Forbidden, "None of the acting team's permits for this action fits.")
-        },
-        Some(Explanation::Erred) => Problem::new(
-            Kind::Forbidden,
-            "A policy could not be evaluated, which refuses the request. Tell whoever keeps the policies.",
-        ),
+        Explanation::Forbidden(ids) => Some(ids.iter().map(|id| note(id, "forbid", &None)).collect()),
+        Explanation::NoPermit(unmet) => {
+            let unmet = unmet.iter().map(|Unmet { policy, condition }| note(policy, "permit", condition));
+            Some(unmet.collect())
+        }
+        Explanation::Erred => None,
     }
 }
 

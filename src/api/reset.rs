@@ -6,13 +6,15 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::edge::Context;
+use super::instances::blockers;
 use super::principal::Caller;
-use super::problem::{FieldError, Kind, Problem, location};
+use super::problem::{FieldError, Kind, PolicyNote, Problem, location};
+use super::whoami::LimitView;
 use super::{Shared, body, refusal};
 use crate::audit::{self, Refused as Why, caller_facts};
 use crate::authn::Call;
 use crate::domain::{InstanceId, ResetId, rfc3339};
-use crate::reset::Gateway;
+use crate::reset::{Gateway, Trial};
 
 /// What to set, and why.
 #[derive(Deserialize, ToSchema)]
@@ -135,6 +137,27 @@ impl From<&audit::Reset> for ResetView {
     }
 }
 
+/// What a reset would meet; nothing was sent or charged.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DryRun {
+    /// Policy permits it.
+    #[schema(example = true)]
+    allowed: bool,
+    /// Nothing but policy stands against it. Absent if the caller may not view the instance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = true)]
+    ready: Option<bool>,
+    /// What stands against it: `policy`, `not-running`, `busy`, `no-agent`, `cooldown`, `quota`.
+    #[schema(example = json!([]))]
+    blockers: Vec<&'static str>,
+    /// The policies that decide, or the permits that do not fit. Absent if the caller may not view the instance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    policies: Option<Vec<PolicyNote>>,
+    quotas: Vec<LimitView>,
+}
+
 /// Reset an instance's password
 ///
 /// Sets the login password of one instance of the acting team: Administrator on Windows, root on Linux. The
@@ -145,9 +168,11 @@ impl From<&audit::Reset> for ResetView {
     params(
         ("instanceId" = String, Path, description = "The instance.", min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9][A-Za-z0-9_-]*$", example = "pay-0001"),
         ("team" = Option<String>, Query, description = "The team to act for; required when the token names several.", min_length = 1, max_length = 63, pattern = "^[a-z0-9][a-z0-9_-]*$", example = "payments"),
+        ("dryRun" = Option<bool>, Query, description = "Judge the request and send nothing: answered with 200, also when policy refuses.", example = false),
     ),
     request_body(content = ResetRequestBody, content_type = "application/json"),
     responses(
+        (status = 200, description = "Of a dry run: what the reset would meet.", body = DryRun),
         (status = 201, description = "Zenlayer accepted it.", body = ResetView, headers(("Location" = String, description = "Where the reset is read: a path."))),
     ),
 )]
@@ -160,6 +185,7 @@ pub(super) async fn create(
     shared: web::Data<Shared>,
 ) -> Result<HttpResponse, Problem> {
     let context = Context::of(&request);
+    let dry_run = caller.query.flag("dryRun")?;
     let principal = caller.acting(&request)?;
     let instance: InstanceId = segment(&request, "instanceId")?;
     context.note_instance(&instance);
@@ -167,6 +193,9 @@ pub(super) async fn create(
     let bytes = body::read(&request, payload).await?;
     let call = Call { principal, request: body::parse(&bytes, instance)?, origin: context.origin().clone() };
     drop(bytes);
+    if dry_run {
+        return Ok(HttpResponse::Ok().json(tried(&context, &gateway, call).await?));
+    }
 
     // Registered before the look at the drain: a stop either sees this reset or is seen by it.
     let in_flight = shared.drain.tracker.token();
@@ -191,6 +220,28 @@ pub(super) async fn create(
             .insert_header((LOCATION, location(reset.id)))
             .json(ResetView::from(reset))),
     }
+}
+
+async fn tried(context: &Context, gateway: &Gateway, call: Call) -> Result<DryRun, Problem> {
+    let (team, instance) = (call.principal.team().clone(), call.request.instance.clone());
+    let Trial { decision, obstacles } = gateway.try_out(call).await?;
+    let permit = |id: &String| PolicyNote { id: id.clone(), effect: "permit", condition: None };
+    let policies = match &decision {
+        Ok(authorized) => Some(authorized.policies().iter().map(permit).collect()),
+        Err(denied) => denied.explanation.as_ref().and_then(refusal::notes),
+    };
+    let revision = gateway.policies.current();
+    let standings = context.caller_standing().into_iter();
+    let standings = standings.chain([gateway.limiter.team_standing(&revision, &team)]);
+    let standings = standings.chain(gateway.limiter.cooldown_standing(&revision, &team, &instance));
+    let allowed = decision.is_ok();
+    Ok(DryRun {
+        allowed,
+        ready: obstacles.as_ref().map(Vec::is_empty),
+        blockers: blockers(allowed, obstacles.as_deref().unwrap_or_default()),
+        policies,
+        quotas: standings.map(LimitView::from).collect(),
+    })
 }
 
 /// Read a reset
@@ -234,7 +285,7 @@ pub(super) async fn read(
 }
 
 /// A part of the path, of its type.
-fn segment<T: std::str::FromStr<Err = crate::domain::NameFault>>(
+pub(super) fn segment<T: std::str::FromStr<Err = crate::domain::NameFault>>(
     request: &HttpRequest,
     name: &str,
 ) -> Result<T, Problem> {

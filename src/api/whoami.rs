@@ -43,8 +43,8 @@ pub(super) struct Whoami {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Limit)]
 #[serde(rename_all = "camelCase")]
-struct LimitView {
-    /// `caller`: calls of this user. `team`: resets of the acting team.
+pub(super) struct LimitView {
+    /// `caller`: calls of this user. `team`: resets of the acting team. `cooldown`: rest of one instance.
     #[schema(example = "team")]
     limit: &'static str,
     /// Requests in each period.

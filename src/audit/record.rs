@@ -4,7 +4,7 @@ use sha2::{Digest, Sha256};
 
 use crate::authn::{Call, Identity, Origin};
 use crate::authz::{Authorized, Denied};
-use crate::domain::{Outcome, ResetId, rfc3339};
+use crate::domain::{InstanceId, Outcome, ResetId, rfc3339};
 
 use super::Position;
 
@@ -181,6 +181,12 @@ impl<'f> Facts<'f> {
     /// The same, for the acting team.
     pub fn team(mut self, team: &'f str) -> Self {
         self.team = Some(team);
+        self
+    }
+
+    /// The same, of this instance.
+    pub fn instance(mut self, id: &'f InstanceId) -> Self {
+        self.instance_id = Some(id.as_str());
         self
     }
 

@@ -7,7 +7,7 @@ use moka::Expiry;
 use moka::future::Cache;
 
 use super::describe;
-use super::mirror::asked;
+use super::mirror::{Known, asked};
 use super::{Attributes, Error};
 use crate::authn::Identity;
 use crate::config;
@@ -82,11 +82,7 @@ impl Lookups {
     }
 
     /// The instance as it was told at most `max_age` ago. Those who ask for the same one share one call.
-    pub(super) async fn one(
-        &self,
-        client: &Client,
-        id: &InstanceId,
-    ) -> Result<Option<Arc<Attributes>>, Blind> {
+    pub(super) async fn one(&self, client: &Client, id: &InstanceId) -> Result<Option<Known>, Blind> {
         let told = match self.told.get(id).await {
             Some(told) if told.asked.elapsed() <= self.max_age => told,
             stale => {
@@ -96,7 +92,7 @@ impl Lookups {
                 self.told.try_get_with_by_ref(id, self.ask(client, id)).await?
             }
         };
-        Ok(told.attributes)
+        Ok(told.attributes.map(|attributes| Known { attributes, asked: told.asked }))
     }
 
     async fn ask(&self, client: &Client, id: &InstanceId) -> Result<Told, Error> {

@@ -2,6 +2,7 @@
 //!
 //! - `GET` or `DELETE /_simulator/calls`: what was called, as received.
 //! - `GET /_simulator/instances`: the vendor's fields, the last password, the number of resets.
+//! - `PUT /_simulator/instances`: replaces all of them; an array as at the start.
 //! - `POST /_simulator/instances/{id}`: sets these fields and leaves the others.
 //! - `GET`, `POST` (replaces the list) or `DELETE /_simulator/faults`.
 
@@ -9,6 +10,7 @@ use serde_json::{Map, Value, json};
 
 use super::cloud::Cloud;
 use super::faults::Faults;
+use super::instances::{Instances, parse_instances};
 use super::message::Request;
 use super::response::Response;
 
@@ -23,6 +25,14 @@ pub fn answer(cloud: &mut Cloud, request: &Request<'_>, path: &str) -> Response 
             done()
         }
         ("GET", "instances") => Response::json(200, &json!({ "instances": cloud.instances.all() })),
+        ("PUT", "instances") => match std::str::from_utf8(request.body).map(parse_instances) {
+            Ok(Ok(instances)) => {
+                cloud.instances = Instances::new(instances);
+                done()
+            }
+            Ok(Err(error)) => failed(400, &error.to_string()),
+            Err(error) => failed(400, &error.to_string()),
+        },
         ("GET", "faults") => Response::json(200, &cloud.faults),
         ("POST", "faults") => match Faults::read(request.body) {
             Ok(faults) => {

@@ -250,6 +250,9 @@ fn a_control_call_that_makes_no_sense_says_so() {
     for (method, path, body, status) in [
         ("GET", "nothing", "", 404),
         ("PUT", "faults", "[]", 404),
+        ("PUT", "instances", "{}", 400),
+        ("PUT", "instances", "[{}]", 400),
+        ("PUT", "instances", "\u{fffd}", 400),
         ("POST", "instances/ins-z", "{}", 404),
         ("POST", "instances/ins-a", "[]", 400),
         ("POST", "instances/ins-a", r#"{"instanceId": "ins-b"}"#, 400),

@@ -37,6 +37,7 @@ fn callers() -> Vec<(&'static str, Option<String>)> {
 #[test]
 fn every_route_treats_every_caller_as_the_table_says() {
     let gateway = TestGateway::spawn();
+    gateway.refreshed();
     let made = gateway.reset(&payments(), "pay-1").json();
     let id = made["id"].as_str().expect("an id").to_owned();
     let open = [200; 9];
@@ -44,6 +45,11 @@ fn every_route_treats_every_caller_as_the_table_says() {
         (
             "POST /v1/instances/{instanceId}/password-resets",
             ("/v1/instances/pay-2/password-resets".to_owned(), [401, 401, 401, 201, 403, 403, 400, 403, 403]),
+        ),
+        ("GET /v1/instances", ("/v1/instances".to_owned(), [401, 401, 401, 200, 200, 403, 400, 200, 403])),
+        (
+            "GET /v1/instances/{instanceId}",
+            ("/v1/instances/pay-2".to_owned(), [401, 401, 401, 200, 403, 403, 400, 403, 403]),
         ),
         (
             "GET /v1/password-resets/{id}",
@@ -55,7 +61,7 @@ fn every_route_treats_every_caller_as_the_table_says() {
         ("GET /docs/{file}", ("/docs/index.html".to_owned(), open)),
     ]);
     let sent = gateway.resets_sent();
-    for Route { method, pattern } in ROUTES {
+    for Route { method, pattern, .. } in ROUTES {
         let name = format!("{method} {pattern}");
         let (path, expected) = table.get(name.as_str()).unwrap_or_else(|| panic!("{name} has no row here"));
         let callers = callers();

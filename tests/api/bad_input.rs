@@ -145,7 +145,7 @@ fn what_later_versions_understand_is_refused_and_named() {
     for (path, headers, place) in [
         (PATH.to_owned(), vec![("Idempotency-Key", "k")], "Idempotency-Key"),
         (PATH.to_owned(), vec![("Prefer", "respond-async")], "Prefer"),
-        (format!("{PATH}?dryRun=true"), vec![], "dryRun"),
+        (format!("{PATH}?dryRun=yes"), vec![], "dryRun"),
         (format!("{PATH}?force=1"), vec![], "force"),
         (format!("{PATH}?team=payments&team=payments"), vec![], "team"),
         (format!("{PATH}?team=Payments"), vec![], "team"),

@@ -43,6 +43,8 @@ pub struct Setup<'s> {
     pub team: Option<(&'s str, &'s str)>,
     /// In place of the shipped blocks.toml.
     pub blocks: Option<&'s str>,
+    /// In place of the twenty of payments and the five of web.
+    pub instances: Option<Value>,
     /// Further text of zengate.toml.
     pub config: &'s str,
 }
@@ -57,7 +59,7 @@ impl TestGateway {
     }
 
     pub fn with(setup: Setup<'_>) -> Self {
-        let simulator = simulator();
+        let simulator = simulator(&setup.instances.clone().unwrap_or_else(instances));
         let folder = tempfile::tempdir().expect("a folder");
         let url = format!("http://{}", simulator.addr());
         lay_out(folder.path(), &url, &setup);
@@ -68,6 +70,10 @@ impl TestGateway {
 
     pub fn call(&self, method: &str, path: &str, token: Option<&str>, json: Option<&str>) -> Answer {
         http::call(self.address, method, path, token, json)
+    }
+
+    pub fn get(&self, path: &str, token: &str) -> Answer {
+        self.call("GET", path, Some(token), None)
     }
 
     pub fn reset(&self, token: &str, instance: &str) -> Answer {
@@ -87,8 +93,20 @@ impl TestGateway {
     }
 
     pub fn fault(&self, fault: Value) {
-        let body = json!([fault]).to_string();
+        self.faults(json!([fault]));
+    }
+
+    /// The first that fits a call strikes.
+    pub fn faults(&self, faults: Value) {
+        let body = faults.to_string();
         let answer = http::call(self.simulator.addr(), "POST", "/_simulator/faults", None, Some(&body));
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+
+    /// All the instances that Zenlayer has from now on; the inventory hears of it in its own time.
+    pub fn put_instances(&self, instances: &Value) {
+        let (address, body) = (self.simulator.addr(), instances.to_string());
+        let answer = http::call(address, "PUT", "/_simulator/instances", None, Some(&body));
         assert_eq!(answer.status, 200, "{answer:?}");
     }
 
@@ -192,10 +210,10 @@ pub fn web() -> String {
     keys::token(&keys::claims("bob", json!(["web"])))
 }
 
-fn simulator() -> Simulator {
+fn simulator(instances: &Value) -> Simulator {
     Simulator::start(Settings {
         listen: "127.0.0.1:0".parse().expect("an address"),
-        instances: parse_instances(&instances().to_string()).expect("instances"),
+        instances: parse_instances(&instances.to_string()).expect("instances"),
         access_key_id: "ak-test".to_owned(),
         access_key_password: "sk-test".to_owned().into(),
         busy: Duration::ZERO,
@@ -203,15 +221,18 @@ fn simulator() -> Simulator {
     .expect("a simulator")
 }
 
+/// As Zenlayer tells it.
+pub fn instance(team: &str, id: &str) -> Value {
+    json!({
+        "instanceId": id, "instanceName": id, "status": "RUNNING", "enableAgent": true,
+        "resourceGroupId": format!("rg-{team}"),
+        "tags": { "tags": [{ "key": "team", "value": team }, { "key": "env", "value": "dev" }] },
+    })
+}
+
 /// Twenty instances of payments, `pay-1` to `pay-20`, five of web.
 fn instances() -> Value {
-    let instance = |team: &str, id: String| {
-        json!({
-            "instanceId": id, "instanceName": id, "status": "RUNNING", "enableAgent": true,
-            "resourceGroupId": format!("rg-{team}"),
-            "tags": { "tags": [{ "key": "team", "value": team }, { "key": "env", "value": "dev" }] },
-        })
-    };
+    let instance = |team: &str, id: String| instance(team, &id);
     let payments = (1..=20).map(|n| instance("payments", format!("pay-{n}")));
     payments.chain((1..=5).map(|n| instance("web", format!("web-{n}")))).collect()
 }

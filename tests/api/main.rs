@@ -12,6 +12,8 @@ mod bad_input;
 mod edge;
 mod gateway;
 mod identity;
+mod instances;
+mod inventory;
 mod issuers;
 mod lifecycle;
 mod limits;
