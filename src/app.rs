@@ -1,9 +1,10 @@
 //! The composition root: [`Config`] -> [`App`] -> run until stopped.
 
+mod reload;
+
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::Server;
@@ -16,7 +17,7 @@ use crate::api::ops::{self, Health};
 use crate::api::{self, Cursors, Drain, RootSpan, Shared};
 use crate::audit::{OpenError, Trail};
 use crate::authn::{Authenticator, IssuerFault};
-use crate::authz::{Look, Policies, PolicyFaults, PolicyRevision};
+use crate::authz::{Policies, PolicyFaults, PolicyRevision};
 use crate::config::Config;
 use crate::http::{Client, Endpoint, TlsFault};
 use crate::inventory::{Inventory, Mirror};
@@ -26,11 +27,10 @@ use crate::reset::Gateway;
 use crate::telemetry::{self, LogError};
 use crate::zenlayer::Zenlayer;
 
+pub use reload::Reloader;
+
 /// Pause between two sweeps of the limiters.
 const SWEEP: Duration = Duration::from_secs(30);
-
-/// Pause between two looks at the policies folder.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// A gateway whose sockets are bound and whose parts are loaded.
 pub struct App {
@@ -149,7 +149,7 @@ impl App {
             callers_server(callers, config.server.workers, &parts, drained(stop, drain.clone(), shutdown))?,
             operations_server(operations, Health { metrics, drain, trail, authenticator, mirror })?,
         ];
-        let reloader = Reloader { dir: config.policies.dir, parts: parts.clone(), turn: Arc::default() };
+        let reloader = Reloader::new(config.policies.dir, config.policies.shadow_dir, &parts);
         Ok(Self { address, operations_address, servers, stopper, parts, shutdown, reloader })
     }
 
@@ -199,64 +199,6 @@ impl App {
         _ = tokio::task::spawn_blocking(move || trail.stop()).await;
         tracing::info!("stopped");
         served.unwrap_or_else(|panicked| Err(std::io::Error::other(panicked)))
-    }
-}
-
-/// Puts the policies folder's present state into force, or keeps the last good one.
-#[derive(Clone)]
-pub struct Reloader {
-    dir: PathBuf,
-    parts: Parts,
-    /// One at a time: else the slower of two could put the older state back.
-    turn: Arc<Mutex<()>>,
-}
-
-impl Reloader {
-    /// Reads the folder, and has the issuers' keys refreshed; blocks for some milliseconds.
-    pub fn reload(&self) -> Result<(), PolicyFaults> {
-        self.parts.shared.authenticator.ask_for_keys();
-        self.reload_policies()
-    }
-
-    fn reload_policies(&self) -> Result<(), PolicyFaults> {
-        let Parts { policies, limiter, metrics, .. } = &self.parts;
-        // Nothing is kept behind the lock that a panic could have left half done.
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let revision = PolicyRevision::load(&self.dir).inspect_err(|faults| {
-            metrics.reload_refused();
-            tracing::error!(policy.revision = %policies.current().id(), "the policies are wrong, so the last good ones stay in force: {faults}");
-        })?;
-        if revision.id() == policies.current().id() {
-            tracing::info!(policy.revision = %revision.id(), "the policies are read again and unchanged");
-        } else {
-            tracing::info!(policy.revision = %revision.id(), teams = revision.team_count(), "the policies are reloaded");
-        }
-        limiter.replace(&revision);
-        policies.replace(revision);
-        Ok(())
-    }
-
-    /// Reloads the folder when it has changed and stood still from one look to the next.
-    async fn watch(self) {
-        let mut taken = self.parts.policies.current().look();
-        let mut last = taken;
-        loop {
-            actix_web::rt::time::sleep(LOOK).await;
-            let watcher = self.clone();
-            let look = tokio::task::spawn_blocking(move || {
-                let look = Look::at(&watcher.dir);
-                if look != taken && look == last {
-                    // A refused reload has told its log and its metric; it is tried again when something changes.
-                    _ = watcher.reload_policies();
-                    taken = look;
-                }
-                (look, taken)
-            });
-            match look.await {
-                Ok(looked) => (last, taken) = looked,
-                Err(panicked) => tracing::error!("a look at the policies folder failed: {panicked}"),
-            }
-        }
     }
 }
 

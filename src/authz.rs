@@ -6,12 +6,13 @@ mod limits;
 mod load;
 mod look;
 mod question;
+mod shadow;
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use cedar_policy::{Authorizer, Decision, Effect, PolicyId, PolicySet};
 use jiff::tz::TimeZone;
 
@@ -102,7 +103,7 @@ impl PolicyRevision {
         let rules = self.rules(team);
         let answer = Authorizer::new().is_authorized(&question.request, &rules.policies, &question.entities);
         if let Some(error) = answer.diagnostics().errors().next() {
-            tracing::error!(team.name = %team, policy.revision = %self.id, "a policy cannot be evaluated, so the request is refused: {error}");
+            tracing::error!(team.name = %team, policy.revision = %self.id, "a policy cannot be evaluated, so it refuses: {error}");
             return Verdict::Erred;
         }
         // Cedar's reasons are unordered: give them in the order of the files.
@@ -128,6 +129,7 @@ enum Verdict {
 /// The revision in force.
 pub struct Policies {
     current: ArcSwap<PolicyRevision>,
+    candidate: ArcSwapOption<PolicyRevision>,
     /// Whose clock `context.local` shows.
     zone: TimeZone,
     metrics: Arc<Metrics>,
@@ -192,7 +194,8 @@ impl Policies {
     /// Puts a loaded revision into force.
     pub fn new(revision: PolicyRevision, zone: TimeZone, metrics: Arc<Metrics>) -> Self {
         metrics.revision(revision.id());
-        Self { current: ArcSwap::from_pointee(revision), zone, metrics }
+        let (current, candidate) = (ArcSwap::from_pointee(revision), ArcSwapOption::empty());
+        Self { current, candidate, zone, metrics }
     }
 
     /// The revision in force now.
@@ -220,7 +223,9 @@ impl Policies {
         let about = |action| Question::of_instance(action, &asked, &attributes, &self.zone);
         let question = about(Action::ResetPassword);
         let verdict = revision.decide(&team, &question);
-        self.metrics.decided(&team, if matches!(verdict, Verdict::Permitted(_)) { "allow" } else { "deny" });
+        let permitted = matches!(verdict, Verdict::Permitted(_));
+        self.metrics.decided(&team, if permitted { "allow" } else { "deny" });
+        self.compare(&seen, &question, permitted);
         let explanation = match verdict {
             Verdict::Permitted(policies) => return Ok(Authorized { seen, revision, policies }),
             Verdict::Refused(forbids) if forbids.is_empty() => {

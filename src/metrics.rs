@@ -47,6 +47,9 @@ pub struct Metrics {
     audit_lost: IntCounter,
     policy_revision: GaugeVec,
     policy_reload_good: IntGauge,
+    shadow_revision: GaugeVec,
+    shadow_reload_good: IntGauge,
+    shadow_differences: IntCounterVec,
 }
 
 /// Half a millisecond to ten seconds: a refusal, a commit, a slow upstream.
@@ -87,6 +90,10 @@ impl Metrics {
         )
         .buckets(vec![0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0]);
         let revisions = Opts::new("zengate_policy_revision_info", "The policy revision in force; always 1.");
+        let candidates = Opts::new(
+            "zengate_policy_shadow_revision_info",
+            "The candidate policy revision that decides beside; always 1.",
+        );
         let build = Opts::new("zengate_build_info", "The version that runs; always 1.");
         let build =
             register(&registry, GaugeVec::new(build, &["version"]).expect("the names are well formed"));
@@ -202,6 +209,19 @@ impl Metrics {
                 "zengate_policy_last_reload_successful",
                 "1 if the newest attempt to load the policies succeeded, 0 if the last good ones stay in force.",
             ),
+            shadow_revision: register(
+                &registry,
+                GaugeVec::new(candidates, &["revision"]).expect("the names are well formed"),
+            ),
+            shadow_reload_good: gauge(
+                "zengate_policy_shadow_last_reload_successful",
+                "1 if the newest attempt to load the candidate policies succeeded.",
+            ),
+            shadow_differences: counters(
+                "zengate_policy_shadow_differences_total",
+                "Resets that the candidate policies would decide otherwise, by what they would say.",
+                &["team", "candidate"],
+            ),
             registry,
         }
     }
@@ -258,8 +278,7 @@ impl Metrics {
 
     /// Policy decided on a reset.
     pub fn decided(&self, team: &TeamName, decision: &'static str) {
-        let label = if self.known(team) { team.as_str() } else { "other" };
-        self.decisions.with_label_values(&[label, decision]).inc();
+        self.decisions.with_label_values(&[self.label(team), decision]).inc();
     }
 
     /// A policy failed to evaluate.
@@ -332,6 +351,28 @@ impl Metrics {
     /// A reload was refused; the last good revision stays.
     pub fn reload_refused(&self) {
         self.policy_reload_good.set(0);
+    }
+
+    /// A candidate revision decides beside from now on.
+    pub fn candidate(&self, revision: &Revision) {
+        self.shadow_revision.reset();
+        self.shadow_revision.with_label_values(&[revision.as_str()]).set(1.0);
+        self.shadow_reload_good.set(1);
+    }
+
+    /// A candidate could not be loaded; none is compared.
+    pub fn candidate_refused(&self) {
+        self.shadow_revision.reset();
+        self.shadow_reload_good.set(0);
+    }
+
+    /// The candidate would `allow` or `deny` what is decided otherwise.
+    pub fn candidate_differed(&self, team: &TeamName, candidate: &'static str) {
+        self.shadow_differences.with_label_values(&[self.label(team), candidate]).inc();
+    }
+
+    fn label<'t>(&self, team: &'t TeamName) -> &'t str {
+        if self.known(team) { team.as_str() } else { "other" }
     }
 
     fn known(&self, team: &TeamName) -> bool {

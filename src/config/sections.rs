@@ -76,6 +76,8 @@ pub struct Upstream {
 pub struct Policies {
     /// `policies.dir`, default `policies`.
     pub dir: PathBuf,
+    /// `policies.shadow_dir`: a candidate folder that decides beside and is never obeyed; none.
+    pub shadow_dir: Option<PathBuf>,
     /// `policies.time_zone`, default `UTC`: whose clock policies read, an IANA name.
     pub time_zone: TimeZone,
 }
@@ -225,6 +227,8 @@ fn operations(mut table: Table<'_>) -> Option<Operations> {
 
 fn policies(mut table: Table<'_>) -> Option<Policies> {
     let dir = table.path("dir", Some("policies"));
+    let shadow_dir =
+        if table.has("shadow_dir") { table.path("shadow_dir", None).map(Some) } else { Some(None) };
     let name = table.string("time_zone", Some("UTC"))?;
     let time_zone = match TimeZone::get(&name) {
         Ok(zone) => zone,
@@ -233,7 +237,7 @@ fn policies(mut table: Table<'_>) -> Option<Policies> {
             return None;
         }
     };
-    Some(Policies { dir: dir?, time_zone })
+    Some(Policies { dir: dir?, shadow_dir: shadow_dir?, time_zone })
 }
 
 fn limits(mut table: Table<'_>) -> Option<Limits> {
