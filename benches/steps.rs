@@ -128,6 +128,30 @@ fn decisions(criterion: &mut Criterion) {
         let decide = zengate::bench::decision(&folder);
         bencher.iter(|| assert!(black_box(&decide)()));
     });
+    for teams in [10, 100, 10_000] {
+        let folder = teams_beside(teams);
+        criterion.bench_function(&format!("decide a reset, {teams} teams"), |bencher| {
+            let decide = zengate::bench::decision(folder.path());
+            bencher.iter(|| assert!(black_box(&decide)()));
+        });
+    }
+}
+
+/// The shipped policies with so many teams, each with the policies of payments.
+fn teams_beside(teams: usize) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    let shipped = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+    let to = folder.path();
+    std::fs::create_dir(to.join("teams")).expect("made");
+    for name in ["schema.cedarschema", "global.cedar", "limits.toml", "teams/payments.cedar"] {
+        std::fs::copy(shipped.join(name), to.join(name)).expect("copied");
+    }
+    let payments = std::fs::read_to_string(shipped.join("teams/payments.cedar")).expect("read");
+    for n in 1..teams {
+        let (file, team) = (to.join(format!("teams/team-{n}.cedar")), format!("team-{n}"));
+        std::fs::write(file, payments.replace("payments", &team)).expect("written");
+    }
+    folder
 }
 
 /// One caller on one connection, one request at a time: the latency of everything, with two synced commits.

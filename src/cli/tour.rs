@@ -1,5 +1,7 @@
 //! The demo's guided tour: each call shown with its answer, each answer checked.
 
+use std::time::Duration;
+
 use serde_json::Value;
 
 use super::demo::World;
@@ -32,23 +34,28 @@ pub(super) async fn take(world: &World) -> Result<(), Failure> {
     let get = |title, path: String| Step { title, method: "GET", path, body: None, expected: 200 };
 
     play(world, 1, &get("Who does the gateway take the caller for?", "/v1/whoami".to_owned())).await?;
-    let made = play(world, 2, &post("A reset of the team's own instance works", &own[0], 201)).await?;
+    let list = "/v1/instances?limit=1".to_owned();
+    loaded(world, &list).await?;
+    play(world, 2, &get("What may its team see, and what would a reset meet?", list)).await?;
+    let tried = post("A dry run judges a reset and sends nothing", &own[0], 200);
+    play(world, 3, &Step { path: format!("{}?dryRun=true", tried.path), ..tried }).await?;
+    let made = play(world, 4, &post("A reset of the team's own instance works", &own[0], 201)).await?;
     let id = made["id"].as_str().unwrap_or_default().to_owned();
-    play(world, 3, &get("… and can be read again", format!("/v1/password-resets/{id}"))).await?;
+    play(world, 5, &get("… and can be read again", format!("/v1/password-resets/{id}"))).await?;
     play(
         world,
-        4,
+        6,
         &post("Another team's instance: policy refuses, and says nothing of the instance", foreign, 403),
     )
     .await?;
-    play(world, 5, &post("The same instance again at once: the cool-down refuses", &own[0], 429)).await?;
-    say("Step 6. The team's quota allows three resets an hour: two more work, the next does not\n")?;
+    play(world, 7, &post("The same instance again at once: the cool-down refuses", &own[0], 429)).await?;
+    say("Step 8. The team's quota allows three resets an hour: two more work, the next does not\n")?;
     for id in &own[1..3] {
         quietly(world, &post("", id, 201)).await?;
         say(format!("   POST {} -> 201", reset(id)))?;
     }
     say("")?;
-    play(world, 7, &post("… and now the quota is spent", &own[3], 429)).await?;
+    play(world, 9, &post("… and now the quota is spent", &own[3], 429)).await?;
 
     let held =
         plain::get(&format!("{}/_simulator/instances", world.upstream)).await.map_err(Failure::finding)?;
@@ -62,17 +69,31 @@ pub(super) async fn take(world: &World) -> Result<(), Failure> {
         )));
     }
     say(format!(
-        "Step 8. What Zenlayer saw: passwords of {} changed, and of no other\n",
+        "Step 10. What Zenlayer saw: passwords of {} changed, and of no other\n",
         changed.join(", ")
     ))?;
     trail(world, &id)
+}
+
+/// Until the first refresh of the inventory has ended, the list is 503.
+async fn loaded(world: &World, list: &str) -> Result<(), Failure> {
+    for _ in 0..50 {
+        let url = format!("{}{list}", world.gateway);
+        let answer =
+            plain::call("GET", &url, Some(&world.tour.token), None).await.map_err(Failure::finding)?;
+        if answer.status != 503 {
+            return Ok(());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Err(Failure::Finding("the tour: the inventory was not loaded within 5 s".to_owned()))
 }
 
 /// The trail has the reset's two records, and its chain holds.
 fn trail(world: &World, id: &str) -> Result<(), Failure> {
     let reader = Reader::open(&world.config.with_file_name("zengate.db")).map_err(Failure::finding)?;
     say(
-        "Step 9. What the audit trail keeps of the first reset: the intent, on disk before the call, and the outcome\n",
+        "Step 11. What the audit trail keeps of the first reset: the intent, on disk before the call, and the outcome\n",
     )?;
     let mut records = Vec::new();
     let read = reader.records(|record| {

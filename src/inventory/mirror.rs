@@ -232,3 +232,78 @@ pub(super) async fn asked<T>(
     metrics.called(Action::DescribeInstances.label(), outcome, time.elapsed());
     (time, answer)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn id(n: u8) -> InstanceId {
+        format!("ins-{n:03}").parse().expect("an id")
+    }
+
+    fn told(n: u8, name: &str) -> Known {
+        let attributes = Attributes { name: name.into(), ..Attributes::unknown(id(n)) };
+        Known { attributes: Arc::new(attributes), asked: Instant::now() }
+    }
+
+    fn holding(known: Vec<Known>) -> Snapshot {
+        Snapshot { known: Box::default(), began: Instant::now() }.merged(known, Instant::now()).0
+    }
+
+    fn names(snapshot: &Snapshot) -> Vec<(String, String)> {
+        let each = |known: &Known| (known.attributes.id.to_string(), known.attributes.name.to_string());
+        snapshot.after(None).iter().map(each).collect()
+    }
+
+    #[test]
+    fn what_is_gone_is_kept_until_it_is_settled() {
+        let before = holding(vec![told(3, "c"), told(1, "a"), told(2, "b"), told(4, "d")]);
+        let (after, gone) = before.merged(vec![told(2, "B"), told(5, "e"), told(2, "bb")], Instant::now());
+        assert_eq!(gone, [id(1), id(3), id(4)]);
+        let confirmed = HashMap::from([(id(1), None), (id(3), Some(told(3, "C")))]);
+        let settled = names(&after.settled(confirmed));
+        let expected = [("ins-002", "bb"), ("ins-003", "C"), ("ins-004", "d"), ("ins-005", "e")];
+        assert_eq!(
+            settled,
+            expected.map(|(id, name)| (id.to_owned(), name.to_owned())),
+            "the fourth was not asked about"
+        );
+    }
+
+    #[test]
+    fn an_unchanged_instance_is_not_held_twice() {
+        let before = holding(vec![told(1, "a"), told(2, "b")]);
+        let same = before.known((*told(1, "a").attributes).clone(), Instant::now());
+        let changed = before.known((*told(2, "B").attributes).clone(), Instant::now());
+        assert!(Arc::ptr_eq(&same.attributes, &before.get(&id(1)).expect("known").attributes));
+        assert!(!Arc::ptr_eq(&changed.attributes, &before.get(&id(2)).expect("known").attributes));
+        assert!(same.asked > before.get(&id(1)).expect("known").asked, "but its age is that of the refresh");
+    }
+
+    proptest! {
+        /// A snapshot is a map in the order of ids, however it came about.
+        #[test]
+        fn a_snapshot_is_a_sorted_map(first in prop::collection::vec(0u8..60, 0..80), second in prop::collection::vec(0u8..60, 0..80), at in 0u8..60) {
+            let numbered = |ns: &[u8], from: usize| -> Vec<Known> {
+                ns.iter().enumerate().map(|(place, n)| told(*n, &(from + place).to_string())).collect()
+            };
+            let model = |ns: &[u8], from: usize| -> BTreeMap<u8, String> {
+                ns.iter().enumerate().map(|(place, n)| (*n, (from + place).to_string())).collect()
+            };
+            let (snapshot, gone) = holding(numbered(&first, 0)).merged(numbered(&second, 1000), Instant::now());
+            let (old, new) = (model(&first, 0), model(&second, 1000));
+            let expected_gone: Vec<_> = old.keys().filter(|n| !new.contains_key(n)).map(|n| id(*n)).collect();
+            prop_assert_eq!(gone, expected_gone);
+            let all: BTreeMap<u8, String> = old.into_iter().chain(new).collect();
+            let expected: Vec<_> = all.iter().map(|(n, name)| (id(*n).to_string(), name.clone())).collect();
+            prop_assert_eq!(names(&snapshot), expected);
+            prop_assert_eq!(snapshot.get(&id(at)).map(|known| known.attributes.name.to_string()), all.get(&at).cloned());
+            let after = snapshot.after(Some(&id(at))).iter().map(|known| known.attributes.id.clone());
+            prop_assert_eq!(after.collect::<Vec<_>>(), all.range(at + 1..).map(|(n, _)| id(*n)).collect::<Vec<_>>());
+        }
+    }
+}

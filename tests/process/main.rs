@@ -12,6 +12,7 @@ mod commands;
 mod demo;
 mod durability;
 mod provider;
+mod scale;
 mod sdk;
 mod serve;
 mod support;

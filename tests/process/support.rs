@@ -75,12 +75,17 @@ pub struct Simulator {
 impl Simulator {
     /// Returns once it listens.
     pub fn start() -> Self {
+        Self::with(&beside("instances.json"))
+    }
+
+    /// With the instances of this file.
+    pub fn with(instances: &Path) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let (key, ready) = (folder.path().join("key"), folder.path().join("ready.json"));
         fs::write(&key, ACCESS_KEY_PASSWORD).expect("written");
         let mut command = zengate();
         command.args(["simulate", "--port", "0", "--access-key-id", ACCESS_KEY_ID]);
-        command.arg("--instances").arg(beside("instances.json"));
+        command.arg("--instances").arg(instances);
         command.arg("--access-key-password-file").arg(key).arg("--ready-file").arg(&ready);
         let mut process = Process::spawn(command.stdout(Stdio::null()));
         let ready = process.wait_for(&ready);
