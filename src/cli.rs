@@ -5,6 +5,7 @@ mod check;
 #[cfg(feature = "simulator")]
 mod demo;
 mod healthcheck;
+mod policy;
 mod serve;
 #[cfg(feature = "simulator")]
 mod simulate;
@@ -27,9 +28,9 @@ use crate::config::{Config, ProcessEnv};
 #[derive(Parser)]
 #[command(version, max_term_width = 100)]
 struct Arguments {
-    /// The configuration file
-    #[arg(long, global = true, default_value = "zengate.toml")]
-    config: PathBuf,
+    /// The configuration file [default: zengate.toml]
+    #[arg(long, global = true)]
+    config: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -46,6 +47,9 @@ enum Command {
     Simulate(simulate::Simulate),
     /// Check the configuration and everything that it names; report every fault
     Check(check::Check),
+    /// Look at the policies before they are rolled out
+    #[command(subcommand)]
+    Policy(policy::Policy),
     /// Look at the audit trail, beside a running gateway too
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -83,18 +87,20 @@ impl Failure {
 
 /// The whole program. Bad usage ends it with 2.
 pub fn run() -> ExitCode {
-    let Arguments { config, command } = Arguments::parse();
+    let Arguments { config: given, command } = Arguments::parse();
+    let config = file(given.as_deref());
     let result = match command {
-        Command::Serve => serve::run(&config),
+        Command::Serve => serve::run(config),
         #[cfg(feature = "simulator")]
         Command::Demo(arguments) => demo::run(&arguments),
         #[cfg(feature = "simulator")]
         Command::Simulate(arguments) => simulate::run(&arguments),
-        Command::Check(arguments) => check::run(&arguments, &config),
-        Command::Audit(arguments) => audit::run(&arguments, &config),
-        Command::Token(arguments) => token::run(&arguments, &config),
+        Command::Check(arguments) => check::run(&arguments, config),
+        Command::Policy(arguments) => policy::run(&arguments, given.as_deref()),
+        Command::Audit(arguments) => audit::run(&arguments, config),
+        Command::Token(arguments) => token::run(&arguments, config),
         Command::Openapi => say(api::document().trim_end()),
-        Command::Healthcheck(arguments) => healthcheck::run(&arguments, &config),
+        Command::Healthcheck(arguments) => healthcheck::run(&arguments, config),
     };
     let (code, message) = match result {
         Ok(()) => return ExitCode::SUCCESS,
@@ -112,6 +118,11 @@ fn say(text: impl Display) -> Result<(), Failure> {
         Err(e) if e.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::finding(e)),
         _ => Ok(()),
     }
+}
+
+/// The configuration file, as `--config` gives it or by its usual name.
+fn file(given: Option<&Path>) -> &Path {
+    given.unwrap_or(Path::new("zengate.toml"))
 }
 
 fn load(file: &Path) -> Result<Config, Failure> {

@@ -1,0 +1,82 @@
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use jiff::tz::TimeZone;
+
+use crate::app;
+use crate::cli::{Failure, file, load};
+use crate::config::Config;
+use crate::http::{Client, Endpoint};
+use crate::inventory::{self, Attributes};
+
+/// Where a command takes the policies and the instances from.
+#[derive(clap::Args)]
+pub(super) struct Sources {
+    /// The policies folder; default: the one that the configuration names
+    #[arg(value_name = "DIR")]
+    folder: Option<PathBuf>,
+    /// Instances as DescribeInstances tells them (JSON), instead of asking Zenlayer. Zenlayer is asked only by a
+    /// configuration: one given with --config, or the default one when no DIR is given
+    #[arg(long, value_name = "FILE")]
+    inventory: Option<PathBuf>,
+}
+
+/// The sources, with the configuration behind them if one is read.
+pub(super) struct Opened<'s> {
+    sources: &'s Sources,
+    config: Option<Config>,
+    folder: PathBuf,
+}
+
+impl Sources {
+    /// Reads the configuration if `--config` gives one, or if nothing else names the folder.
+    pub(super) fn open(&self, config: Option<&Path>) -> Result<Opened<'_>, Failure> {
+        let (folder, config) = match (&self.folder, config) {
+            (Some(folder), None) => (folder.clone(), None),
+            (given, config) => {
+                let config = load(file(config))?;
+                (given.as_ref().unwrap_or(&config.policies.dir).clone(), Some(config))
+            }
+        };
+        Ok(Opened { sources: self, config, folder })
+    }
+}
+
+impl Opened<'_> {
+    /// The policies folder.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The instances, of the file or of Zenlayer; None when nothing says where they are.
+    pub(super) fn instances(&self) -> Result<Option<Vec<Attributes>>, Failure> {
+        match (&self.sources.inventory, &self.config) {
+            (Some(file), _) => saved(file).map(Some),
+            (None, Some(config)) => live(config).map(Some),
+            (None, None) => Ok(None),
+        }
+    }
+
+    /// Whose clock policies read; UTC without a configuration.
+    pub(super) fn time_zone(&self) -> TimeZone {
+        self.config.as_ref().map_or(TimeZone::UTC, |config| config.policies.time_zone.clone())
+    }
+}
+
+/// The instances of a file.
+fn saved(file: &Path) -> Result<Vec<Attributes>, Failure> {
+    let failed = |e: &dyn std::fmt::Display| Failure::Finding(format!("--inventory {}: {e}", file.display()));
+    let json = std::fs::read(file).map_err(|e| failed(&e))?;
+    inventory::saved(&json).map_err(|e| failed(&e))
+}
+
+/// The instances that Zenlayer tells of now.
+fn live(config: &Config) -> Result<Vec<Attributes>, Failure> {
+    let failed = |e: &dyn std::fmt::Display| {
+        Failure::Finding(format!(
+            "Zenlayer does not tell its instances: {e}; --inventory FILE takes them from a file instead"
+        ))
+    };
+    let endpoint = Endpoint::new(&config.upstream).map_err(|e| failed(&e))?;
+    app::block_on(async { inventory::all(&Client::new(Arc::new(endpoint))).await }).map_err(|e| failed(&e))
+}
