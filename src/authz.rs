@@ -2,11 +2,16 @@
 
 mod blocks;
 mod explain;
+mod fault;
+mod key;
 mod limits;
 mod load;
 mod look;
+mod place;
 mod question;
+mod scan;
 mod shadow;
+mod source;
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -21,9 +26,10 @@ use crate::domain::{Revision, TeamName};
 use crate::inventory::{Attributes, Seen};
 use crate::metrics::Metrics;
 
+pub use fault::{PolicyFault, PolicyFaults};
 pub use limits::TeamLimits;
-pub use load::{PolicyFault, PolicyFaults};
 pub use look::Look;
+pub use place::Place;
 pub use question::{Action, Asked};
 
 use blocks::Blocks;

@@ -80,8 +80,12 @@ impl Failure {
     }
 
     fn unusable(faults: Vec<Unusable>) -> Self {
-        let lines: Vec<String> = faults.iter().map(ToString::to_string).collect();
-        Self::Configuration(lines.join("\n"))
+        let shown = |fault: &Unusable| match fault {
+            Unusable::Policies(faults) => faults.pictured(),
+            other => other.to_string(),
+        };
+        let faults: Vec<String> = faults.iter().map(shown).collect();
+        Self::Configuration(faults.join("\n"))
     }
 }
 
@@ -107,9 +111,13 @@ pub fn run() -> ExitCode {
         Err(Failure::Finding(message)) => (1, message),
         Err(Failure::Configuration(message)) => (78, message),
     };
-    // Without a stderr there is nobody left to tell.
-    _ = writeln!(std::io::stderr(), "zengate: {message}");
+    tell(format!("zengate: {message}"));
     ExitCode::from(code)
+}
+
+/// One line or more to stderr. Without one there is nobody left to tell.
+fn tell(text: impl Display) {
+    _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// One line or more to stdout. Whoever reads may have gone (`| head`): that is not an error of ours.

@@ -219,85 +219,99 @@ fn resets_are_read_by_their_team_unless_forbidden() {
 #[test]
 fn a_folder_that_is_wrong_says_where() {
     let permit = r#"@id("a") permit (principal in Team::"a", action, resource);"#;
+    let twice = format!("{permit}\n{permit}");
+    let in_a = |rest: &str| format!("// A comment: permit (\n@id(\"x\")\n{rest}");
+    let (other, all) = (
+        in_a(r#"permit (principal in Team::"b", action, resource);"#),
+        in_a("permit (principal, action, resource);"),
+    );
+    let user = in_a(r#"permit (principal == User::"corp|b", action, resource);"#);
+    let forbid = in_a(r#"forbid (principal in Team::"b", action, resource);"#);
+    let template = in_a("permit (principal in ?principal, action, resource);");
+    let view = r#"permit (principal in Team::"a", action == Action::"ViewInstance", resource)"#;
+    let attribute = in_a(&format!("{view}\nwhen {{ resource.nmae == \"x\" }};"));
+    let tag = in_a(&format!("{view}\nwhen {{ resource.getTag(\"x\") == \"y\" }};"));
+    let never = in_a(&format!("{view}\nwhen {{ false }};"));
     for (row, global, team, limits, expected) in [
         (
             "a permit for another team",
             "",
-            r#"@id("x") permit (principal in Team::"b", action, resource);"#,
+            &*other,
             "",
-            "own team",
+            "a.cedar:3:9: a/x: its scope must be `principal in Team::\"a\"`",
         ),
-        ("a permit for all", "", r#"@id("x") permit (principal, action, resource);"#, "", "own team"),
+        ("a permit for all", "", &all, "", "a.cedar:3:9: a/x: its scope must be"),
+        ("a permit for one user", "", &user, "", "a.cedar:3:9: a/x: its scope must be"),
+        ("a forbid of another team", "", &forbid, "", "a.cedar:3:9: a/x: its scope must be"),
         (
-            "a permit for one user",
+            "a global permit",
+            permit,
+            permit,
             "",
-            r#"@id("x") permit (principal == User::"corp|b", action, resource);"#,
-            "",
-            "own team",
+            "global.cedar:1:10: global/a is a permit: global.cedar may only forbid",
         ),
         (
-            "a forbid of another team",
+            "no @id",
             "",
-            r#"@id("x") forbid (principal in Team::"b", action, resource);"#,
+            r#"permit (principal in Team::"a", action, resource);"#,
             "",
-            "own team",
+            "a.cedar:1:1: the policy has no @id",
         ),
-        ("a global permit", permit, permit, "", "may only forbid"),
-        ("no @id", "", r#"permit (principal in Team::"a", action, resource);"#, "", "has no @id"),
         (
             "an empty @id",
             "",
             r#"@id(" ") permit (principal in Team::"a", action, resource);"#,
             "",
-            "has no @id",
+            "a.cedar:1:1: the policy has no @id",
         ),
-        ("one @id twice", "", &format!("{permit}\n{permit}"), "", "share the @id a/a"),
-        ("a template", "", r#"@id("x") permit (principal in ?principal, action, resource);"#, "", "template"),
-        ("no Cedar", "", "permit (", "", "a.cedar:1: "),
-        (
-            "an unknown attribute",
-            "",
-            "\n@id(\"x\") permit (principal in Team::\"a\", action == Action::\"ViewInstance\", resource)\nwhen { resource.nmae == \"x\" };",
-            "",
-            "a.cedar:3: ",
-        ),
-        (
-            "a tag without a guard",
-            "",
-            r#"@id("x") permit (principal in Team::"a", action == Action::"ViewInstance", resource) when { resource.getTag("x") == "y" };"#,
-            "",
-            "a.cedar:1: ",
-        ),
+        ("one @id twice", "", &twice, "", "a.cedar:2:1: two policies share the @id a/a"),
+        ("a template", "", &template, "", "a.cedar:2:1: this is a template"),
+        ("no Cedar", "", "permit (", "", "a.cedar:1:9: unexpected end of input"),
+        ("an unknown attribute", "", &attribute, "", "a.cedar:4:8: for policy `a/x`, attribute `nmae`"),
+        ("a tag without a guard", "", &tag, "", "a.cedar:4:8: for policy `a/x`, unable to guarantee safety"),
         (
             "a condition that never holds",
             "",
-            r#"@id("x") permit (principal in Team::"a", action, resource) when { false };"#,
+            &never,
             "",
-            "a.cedar:1: ",
+            "a.cedar:2:1: for policy `a/x`, policy is impossible",
         ),
-        ("an unknown limit", "", permit, "[default]\nteem = 1", "default.teem: is not a known key"),
+        ("no TOML", "", permit, "[default]\nteam = {requests", "limits.toml:2:17: is not TOML: "),
+        (
+            "an unknown limit",
+            "",
+            permit,
+            "[default]\nteem = 1",
+            "limits.toml:2:1: default.teem: is not a known key",
+        ),
         (
             "half a quota",
             "",
             permit,
             "[default]\nteam = {requests = 1}",
-            "default.team.period_seconds: is required",
+            "limits.toml:2:1: default.team.period_seconds: is required",
         ),
         (
             "too much",
             "",
             permit,
             "[teams.a]\nteam = {requests = 10000001, period_seconds = 60, burst = 1}",
-            "out of bounds",
+            "limits.toml:2:9: teams.a.team.requests: is 10000001, out of bounds",
         ),
         (
             "a burst of ages",
             "",
             permit,
             "[default]\nteam = {requests = 1, period_seconds = 31536000, burst = 1000000}",
-            "default.team.burst: must be there again",
+            "limits.toml:2:50: default.team.burst: must be there again",
         ),
-        ("no such team", "", permit, "[teams.A]\ninstance_cooldown_seconds = 1", "teams.A: a team's name is"),
+        (
+            "no such team",
+            "",
+            permit,
+            "[teams.A]\ninstance_cooldown_seconds = 1",
+            "limits.toml:1:8: teams.A: a team's name is",
+        ),
     ] {
         let faults = load(global, &[("a", team)], limits).expect_err(row).to_string();
         assert!(faults.contains(expected), "{row}: {faults}");
@@ -312,6 +326,17 @@ fn every_fault_of_a_folder_is_reported_at_once() {
     for file in ["global.cedar", "a.cedar", "b.cedar", "limits.toml"] {
         assert!(files.contains(&file), "{file} in {files:?}");
     }
+}
+
+#[test]
+fn a_fault_is_pictured_below_its_one_line() {
+    let text =
+        "@id(\"x\")\npermit (principal in Team::\"a\", action, resource)\nwhen { resource.nmae == \"x\" };";
+    let faults = load("", &[("a", text)], "").expect_err("wrong");
+    let line = faults.to_string();
+    assert_eq!(line.lines().count(), 1, "{line}: once, though every action concerns it");
+    let lines: Vec<String> = faults.pictured().lines().map(str::to_owned).collect();
+    assert_eq!(lines, [&*line, "  3 | when { resource.nmae == \"x\" };", "    |        ^^^^^^^^^^^^^"]);
 }
 
 #[test]

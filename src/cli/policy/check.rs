@@ -1,8 +1,8 @@
 use std::path::Path;
 
 use super::sources::Sources;
-use crate::authz::PolicyRevision;
-use crate::cli::{Failure, say};
+use crate::authz::{PolicyFaults, PolicyRevision};
+use crate::cli::{Failure, say, tell};
 
 /// Check the policies folder
 #[derive(clap::Args)]
@@ -13,7 +13,16 @@ pub(in crate::cli) struct Check {
 
 pub(super) fn run(arguments: &Check, config: Option<&Path>) -> Result<(), Failure> {
     let opened = arguments.sources.open(config)?;
-    let revision = PolicyRevision::load(opened.folder()).map_err(Failure::finding)?;
+    let revision = load(opened.folder())?;
     let teams = revision.team_count();
     say(format!("policies: good; {teams} teams, revision {}", revision.id()))
+}
+
+/// The folder, or every fault of it on stderr.
+pub(super) fn load(folder: &Path) -> Result<PolicyRevision, Failure> {
+    PolicyRevision::load(folder).map_err(|faults| {
+        tell(faults.pictured());
+        let PolicyFaults(faults) = faults;
+        Failure::Finding(format!("{}: {} faults", folder.display(), faults.len()))
+    })
 }
