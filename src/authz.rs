@@ -1,8 +1,10 @@
 //! Policies (Cedar): [`Seen`] -> [`Authorized`]. Deny by default; an error of evaluation refuses.
 
 mod blocks;
+mod cases;
 mod explain;
 mod fault;
+mod inquiry;
 mod key;
 mod limits;
 mod load;
@@ -12,13 +14,14 @@ mod question;
 mod scan;
 mod shadow;
 mod source;
+mod verdict;
 
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use cedar_policy::{Authorizer, Decision, Effect, PolicyId, PolicySet};
+use cedar_policy::{Authorizer, Decision, Effect, Policy, PolicyId, PolicySet};
 use jiff::tz::TimeZone;
 
 use crate::authn::{Identity, Origin, Principal};
@@ -26,11 +29,15 @@ use crate::domain::{Revision, TeamName};
 use crate::inventory::{Attributes, Seen};
 use crate::metrics::Metrics;
 
+pub use cases::{Case, CaseFile, Difference, cases};
+pub use explain::{Holds, Trace};
 pub use fault::{PolicyFault, PolicyFaults};
+pub use inquiry::{About, Inquiry, TimeFault, UserFault, time, user};
 pub use limits::TeamLimits;
 pub use look::Look;
 pub use place::Place;
-pub use question::{Action, Asked};
+pub use question::{Action, ActionFault, Asked};
+pub use verdict::{Unevaluated, Verdict};
 
 use blocks::Blocks;
 use explain::Conditions;
@@ -108,9 +115,10 @@ impl PolicyRevision {
     fn decide(&self, team: &TeamName, question: &Question) -> Verdict {
         let rules = self.rules(team);
         let answer = Authorizer::new().is_authorized(&question.request, &rules.policies, &question.entities);
-        if let Some(error) = answer.diagnostics().errors().next() {
-            tracing::error!(team.name = %team, policy.revision = %self.id, "a policy cannot be evaluated, so it refuses: {error}");
-            return Verdict::Erred;
+        let errors: Vec<Unevaluated> = answer.diagnostics().errors().map(Unevaluated::of).collect();
+        if let Some(first) = errors.first() {
+            tracing::error!(team.name = %team, policy.revision = %self.id, "a policy cannot be evaluated, so it refuses: {first}");
+            return Verdict::Erred(errors);
         }
         // Cedar's reasons are unordered: give them in the order of the files.
         let reasons: Vec<&PolicyId> = answer.diagnostics().reason().collect();
@@ -121,15 +129,17 @@ impl PolicyRevision {
             Decision::Deny => Verdict::Refused(deciding),
         }
     }
-}
 
-enum Verdict {
-    /// By these permits.
-    Permitted(Vec<String>),
-    /// By these forbids; by none when no permit fits.
-    Refused(Vec<String>),
-    /// A policy could not be evaluated.
-    Erred,
+    /// A team's own resets need no permit.
+    fn decide_view_resets(&self, asked: &Asked, owner: &TeamName, zone: &TimeZone) -> Verdict {
+        let question = Question::of_team(Action::ViewReset, asked, owner, zone);
+        match self.decide(&asked.team, &question) {
+            Verdict::Refused(forbids) if forbids.is_empty() && asked.team == *owner => {
+                Verdict::Permitted(Vec::new())
+            }
+            verdict => verdict,
+        }
+    }
 }
 
 /// The revision in force.
@@ -238,7 +248,7 @@ impl Policies {
                 Explanation::NoPermit(revision.rules(&team).unmet(Action::ResetPassword, &question))
             }
             Verdict::Refused(forbids) => Explanation::Forbidden(forbids),
-            Verdict::Erred => {
+            Verdict::Erred(_) => {
                 self.metrics.policy_failed();
                 Explanation::Erred
             }
@@ -262,13 +272,12 @@ impl Policies {
         Viewer { revision: self.current(), asked, zone, metrics }
     }
 
-    /// Whether the principal may read the resets of `owner`. Its own team's need no permit.
+    /// Whether the principal may read the resets of `owner`.
     pub fn may_view_resets(&self, principal: &Principal, origin: &Origin, owner: &TeamName) -> bool {
-        let question = Question::of_team(Action::ViewReset, &Asked::by(principal, origin), owner, &self.zone);
-        match self.current().decide(principal.team(), &question) {
+        match self.current().decide_view_resets(&Asked::by(principal, origin), owner, &self.zone) {
             Verdict::Permitted(_) => true,
-            Verdict::Refused(forbids) => forbids.is_empty() && principal.team() == owner,
-            Verdict::Erred => {
+            Verdict::Refused(_) => false,
+            Verdict::Erred(_) => {
                 self.metrics.policy_failed();
                 false
             }
@@ -310,7 +319,7 @@ impl Viewer {
         match self.revision.decide(&self.asked.team, &question) {
             Verdict::Permitted(_) => true,
             Verdict::Refused(_) => false,
-            Verdict::Erred => {
+            Verdict::Erred(_) => {
                 self.metrics.policy_failed();
                 false
             }
@@ -338,17 +347,26 @@ impl Authorized {
 impl RuleSet {
     /// The permits that speak of the action, in the order of the file, and why each does not fit.
     fn unmet(&self, action: Action, question: &Question) -> Vec<Unmet> {
-        let speaks = |rule: &&Rule| {
-            rule.effect == Effect::Permit
-                && rule.actions.as_ref().is_none_or(|names| names.iter().any(|name| name == action.name()))
-        };
-        let unmet = |rule: &Rule| {
-            let policy = self.policies.policy(&rule.id).expect("the order is that of these policies");
-            let conditions = rule.conditions.get_or_init(|| Conditions::of(policy));
-            let condition = conditions.first_false(question).map(str::to_owned);
+        let permits = self.speaking_of(action).filter(|rule| rule.effect == Effect::Permit);
+        let unmet = permits.map(|rule| {
+            let condition = self.conditions(rule).first_false(question).map(str::to_owned);
             Unmet { policy: rule.id.to_string(), condition }
-        };
-        self.order.iter().filter(speaks).map(unmet).collect()
+        });
+        unmet.collect()
+    }
+
+    /// The rules whose scope names the action, or any, in the order of their files.
+    fn speaking_of(&self, action: Action) -> impl Iterator<Item = &Rule> {
+        let names = move |names: &Vec<String>| names.iter().any(|name| name == action.name());
+        self.order.iter().filter(move |rule| rule.actions.as_ref().is_none_or(names))
+    }
+
+    fn policy(&self, rule: &Rule) -> &Policy {
+        self.policies.policy(&rule.id).expect("the order is that of these policies")
+    }
+
+    fn conditions<'r>(&self, rule: &'r Rule) -> &'r Conditions {
+        rule.conditions.get_or_init(|| Conditions::of(self.policy(rule)))
     }
 }
 

@@ -66,6 +66,10 @@ enum Command {
 enum Failure {
     /// 1: a finding, a difference, or something that went wrong.
     Finding(String),
+    /// 1: the same, and the answer on stdout says it already.
+    Told,
+    /// 2: arguments that do not fit together.
+    Usage(String),
     /// 78: the configuration is bad (EX_CONFIG of sysexits.h).
     Configuration(String),
 }
@@ -108,7 +112,9 @@ pub fn run() -> ExitCode {
     };
     let (code, message) = match result {
         Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Told) => return ExitCode::from(1),
         Err(Failure::Finding(message)) => (1, message),
+        Err(Failure::Usage(message)) => (2, message),
         Err(Failure::Configuration(message)) => (78, message),
     };
     tell(format!("zengate: {message}"));

@@ -1,13 +1,64 @@
-use cedar_policy::{EvalResult, Expression, Policy, eval_expression, pst};
+use cedar_policy::{
+    Authorizer, Effect, EvalResult, Expression, Policy, PolicySet, Response, eval_expression, pst,
+};
 
-use super::question::Question;
+use super::question::{Action, Question};
+use super::{RuleSet, Unevaluated};
 
-/// What must hold for a permit, one condition after the other, as a refusal shows them.
+/// How one policy fares on a question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trace {
+    pub policy: String,
+    pub effect: Effect,
+    /// Whether it applies; never [`Holds::NotReached`].
+    pub applies: Holds,
+    /// In Cedar's own normal form, in their order.
+    pub conditions: Vec<(String, Holds)>,
+}
+
+/// How a condition fares on a question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Holds {
+    True,
+    False,
+    /// It cannot be evaluated, though all before it hold.
+    Erred(String),
+    /// One before it does not hold, and without that it cannot be evaluated.
+    NotReached,
+}
+
+/// What must hold for a policy to apply, one condition after the other, as a refusal shows them.
 ///
 /// The conditions together are the policy: a `when` is taken apart at its `&&`, an `unless` at its `||`, each part
 /// turned round. Since a part is looked at only when all before it hold, one that needs an earlier one
 /// (`hasTag` before `getTag`) never errs for want of it.
 pub(super) struct Conditions(Vec<(String, Expression)>);
+
+impl RuleSet {
+    /// How each policy fares that speaks of the action, in the order of the files.
+    pub(super) fn trace(&self, action: Action, question: &Question) -> Vec<Trace> {
+        let traces = self.speaking_of(action).map(|rule| Trace {
+            policy: rule.id.to_string(),
+            effect: rule.effect,
+            applies: applies(self.policy(rule), question),
+            conditions: self.conditions(rule).evaluated(question),
+        });
+        traces.collect()
+    }
+}
+
+/// Asks the authorizer, as a decision does, of this policy alone.
+fn applies(policy: &Policy, question: &Question) -> Holds {
+    let mut alone = PolicySet::new();
+    alone.add(policy.clone()).expect("it is the only one");
+    let answer: Response = Authorizer::new().is_authorized(&question.request, &alone, &question.entities);
+    let diagnostics = answer.diagnostics();
+    match diagnostics.errors().next() {
+        Some(error) => Holds::Erred(Unevaluated::of(error).why),
+        None if diagnostics.reason().next().is_some() => Holds::True,
+        None => Holds::False,
+    }
+}
 
 impl Conditions {
     /// None of a policy that cannot be taken apart: it is shown without a condition then.
@@ -24,11 +75,31 @@ impl Conditions {
 
     /// The first that does not hold.
     pub(super) fn first_false(&self, question: &Question) -> Option<&str> {
-        let holds = |expression| {
-            let result = eval_expression(&question.request, &question.entities, expression);
-            matches!(result, Ok(EvalResult::Bool(true)))
-        };
+        let holds = |expression| holds(expression, question) == Holds::True;
         self.0.iter().find(|(_, expression)| !holds(expression)).map(|(text, _)| text.as_str())
+    }
+
+    /// Each, those after the first that does not hold too.
+    fn evaluated(&self, question: &Question) -> Vec<(String, Holds)> {
+        let mut all_before = true;
+        let evaluated = self.0.iter().map(|(text, expression)| {
+            let held = match holds(expression, question) {
+                Holds::Erred(_) if !all_before => Holds::NotReached,
+                held => held,
+            };
+            all_before &= held == Holds::True;
+            (text.clone(), held)
+        });
+        evaluated.collect()
+    }
+}
+
+fn holds(condition: &Expression, question: &Question) -> Holds {
+    match eval_expression(&question.request, &question.entities, condition) {
+        Ok(EvalResult::Bool(true)) => Holds::True,
+        Ok(EvalResult::Bool(false)) => Holds::False,
+        Ok(other) => Holds::Erred(format!("is {other}, neither true nor false")),
+        Err(error) => Holds::Erred(error.to_string()),
     }
 }
 

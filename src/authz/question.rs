@@ -1,4 +1,5 @@
 use std::net::IpAddr;
+use std::str::FromStr;
 
 use cedar_policy::{
     Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request,
@@ -12,12 +13,27 @@ use crate::authn::{Origin, Principal};
 use crate::domain::TeamName;
 use crate::inventory::{Attributes, Seen};
 
-/// The actions of the schema that this version asks about.
+/// The actions of the schema.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     ResetPassword,
     ViewInstance,
     ViewReset,
+    ViewAudit,
+}
+
+/// The text names none of the actions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be ResetPassword, ViewInstance, ViewReset or ViewAudit")]
+pub struct ActionFault;
+
+impl FromStr for Action {
+    type Err = ActionFault;
+
+    fn from_str(text: &str) -> Result<Self, ActionFault> {
+        let all = [Self::ResetPassword, Self::ViewInstance, Self::ViewReset, Self::ViewAudit];
+        all.into_iter().find(|action| action.name() == text).ok_or(ActionFault)
+    }
 }
 
 impl Action {
@@ -27,6 +43,7 @@ impl Action {
             Self::ResetPassword => "ResetPassword",
             Self::ViewInstance => "ViewInstance",
             Self::ViewReset => "ViewReset",
+            Self::ViewAudit => "ViewAudit",
         }
     }
 }

@@ -31,7 +31,7 @@ impl Policies {
         self.metrics.candidate_differed(team, word(would));
         let deciding = match &verdict {
             Verdict::Permitted(ids) | Verdict::Refused(ids) => ids.join(", "),
-            Verdict::Erred => "a policy that cannot be evaluated".to_owned(),
+            Verdict::Erred(_) => "a policy that cannot be evaluated".to_owned(),
         };
         tracing::info!(
             request.id = call.origin.request_id.as_str(),

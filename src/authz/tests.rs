@@ -1,3 +1,5 @@
+mod properties;
+
 use std::path::Path;
 
 use super::*;
@@ -13,7 +15,11 @@ pub(crate) fn revision_with(global_id: &str, limits: &str) -> PolicyRevision {
     load(&global, &[], limits).unwrap_or_else(|e| panic!("{e}"))
 }
 
-fn load(global: &str, teams: &[(&str, &str)], limits: &str) -> Result<PolicyRevision, PolicyFaults> {
+pub(super) fn load(
+    global: &str,
+    teams: &[(&str, &str)],
+    limits: &str,
+) -> Result<PolicyRevision, PolicyFaults> {
     let folder = tempfile::tempdir().expect("a folder");
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("written");
     std::fs::create_dir(folder.path().join("teams")).expect("made");

@@ -3,18 +3,28 @@ use std::path::Path;
 use super::Failure;
 
 mod check;
+mod junit;
 mod sources;
+mod test;
 
 /// Look at the policies before they are rolled out
 #[derive(clap::Subcommand)]
 pub(super) enum Policy {
     /// Check the policies folder and show every fault where it stands
     Check(check::Check),
+    /// Decide the cases of the folder's tests/*.toml and show those that come out otherwise
+    Test(test::Test),
 }
 
 /// `config` is what `--config` says, if it was given.
 pub(super) fn run(arguments: &Policy, config: Option<&Path>) -> Result<(), Failure> {
     match arguments {
         Policy::Check(arguments) => check::run(arguments, config),
+        Policy::Test(arguments) => test::run(arguments, config),
     }
+}
+
+/// `1 fault`, `2 faults`
+fn counted(count: usize, one: &str) -> String {
+    format!("{count} {one}{}", if count == 1 { "" } else { "s" })
 }

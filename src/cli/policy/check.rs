@@ -1,5 +1,6 @@
 use std::path::Path;
 
+use super::counted;
 use super::sources::Sources;
 use crate::authz::{PolicyFaults, PolicyRevision};
 use crate::cli::{Failure, say, tell};
@@ -20,9 +21,11 @@ pub(super) fn run(arguments: &Check, config: Option<&Path>) -> Result<(), Failur
 
 /// The folder, or every fault of it on stderr.
 pub(super) fn load(folder: &Path) -> Result<PolicyRevision, Failure> {
-    PolicyRevision::load(folder).map_err(|faults| {
-        tell(faults.pictured());
-        let PolicyFaults(faults) = faults;
-        Failure::Finding(format!("{}: {} faults", folder.display(), faults.len()))
-    })
+    PolicyRevision::load(folder).map_err(|faults| faulty(folder, &faults))
+}
+
+/// Tells every fault of a folder on stderr.
+pub(super) fn faulty(folder: &Path, faults: &PolicyFaults) -> Failure {
+    tell(faults.pictured());
+    Failure::Finding(format!("{}: {}", folder.display(), counted(faults.0.len(), "fault")))
 }

@@ -14,11 +14,11 @@ use crate::inventory::{self, Attributes};
 pub(super) struct Sources {
     /// The policies folder; default: the one that the configuration names
     #[arg(value_name = "DIR")]
-    folder: Option<PathBuf>,
+    pub(super) folder: Option<PathBuf>,
     /// Instances as DescribeInstances tells them (JSON), instead of asking Zenlayer. Zenlayer is asked only by a
     /// configuration: one given with --config, or the default one when no DIR is given
     #[arg(long, value_name = "FILE")]
-    inventory: Option<PathBuf>,
+    pub(super) inventory: Option<PathBuf>,
 }
 
 /// The sources, with the configuration behind them if one is read.
