@@ -40,6 +40,8 @@ pub struct Facts<'f> {
     actor: Option<&'f str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     token_id: Option<&'f str>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    scopes: &'f [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     team: Option<&'f str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -124,6 +126,7 @@ impl<'f> Facts<'f> {
             client: identity.client(),
             actor: identity.actor(),
             token_id: identity.token_id(),
+            scopes: identity.scopes(),
             client_address: Some(origin.address.to_string()),
             user_agent: origin.user_agent.as_deref(),
             ..Self::default()
