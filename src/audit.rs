@@ -4,6 +4,7 @@
 //! writer, and none is ever updated. A reset's present state is a projection beside it, written in the same
 //! transaction and rebuildable from the records. `docs/audit.md` describes the record.
 
+mod find;
 mod lock;
 mod read;
 mod record;
@@ -22,6 +23,7 @@ use crate::domain::{InstanceId, Outcome, RequestId, ResetId, Status, TeamName};
 use crate::metrics::Metrics;
 use crate::ratelimit::{Charged, Permit};
 
+pub use find::Recorded;
 pub use lock::Locked;
 pub use read::{ReadError, Reader};
 pub use record::{Facts, Refused};

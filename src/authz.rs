@@ -35,11 +35,11 @@ pub use fault::{PolicyFault, PolicyFaults};
 pub use inquiry::{About, Inquiry, TimeFault, UserFault, time, user};
 pub use limits::TeamLimits;
 pub use look::Look;
-pub use place::Place;
+pub use place::{Place, shown};
 pub use question::{Action, ActionFault, Asked};
 pub use verdict::{Unevaluated, Verdict};
 
-use blocks::Blocks;
+use blocks::{Blocks, Caller};
 use explain::Conditions;
 use limits::LimitTable;
 use question::Question;
@@ -99,7 +99,13 @@ impl PolicyRevision {
 
     /// Whether blocks.toml stops the caller, acting for `team`.
     pub fn blocks(&self, identity: &Identity, team: Option<&TeamName>) -> bool {
-        self.blocks.stop(identity, team)
+        self.blocks.stop(&Caller {
+            issuer: identity.issuer().as_str(),
+            subject: identity.subject(),
+            client: identity.client(),
+            token_id: identity.token_id(),
+            team,
+        })
     }
 
     /// How many teams have policies.

@@ -17,6 +17,8 @@ pub struct Reader {
 pub enum ReadError {
     #[error("the trail cannot be read: {0}")]
     Store(#[from] rusqlite::Error),
+    #[error("a record that names the id is not as zengate writes it: {0}")]
+    Record(#[from] serde_json::Error),
     #[error("the read was cut short by a stop")]
     Stopped,
 }

@@ -1,7 +1,6 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
-use crate::authn::Identity;
 use crate::config::{Fault, Reader};
 use crate::domain::TeamName;
 
@@ -14,6 +13,16 @@ pub(super) struct Blocks {
     subjects: HashSet<String>,
     clients: HashSet<String>,
     token_ids: HashSet<String>,
+}
+
+/// What a caller can be stopped by.
+pub(super) struct Caller<'c> {
+    pub(super) issuer: &'c str,
+    pub(super) subject: &'c str,
+    pub(super) client: Option<&'c str>,
+    pub(super) token_id: Option<&'c str>,
+    /// The acting one.
+    pub(super) team: Option<&'c TeamName>,
 }
 
 impl Blocks {
@@ -48,16 +57,15 @@ impl Blocks {
         }
     }
 
-    /// Whether the caller, acting for `team`, is stopped.
-    pub(super) fn stop(&self, identity: &Identity, team: Option<&TeamName>) -> bool {
+    /// Whether the caller is stopped.
+    pub(super) fn stop(&self, caller: &Caller<'_>) -> bool {
         let named = |names: &HashSet<String>, name: Option<&str>| {
-            !names.is_empty()
-                && name.is_some_and(|name| names.contains(&format!("{}|{name}", identity.issuer())))
+            !names.is_empty() && name.is_some_and(|name| names.contains(&format!("{}|{name}", caller.issuer)))
         };
         self.everything
-            || team.is_some_and(|team| self.teams.contains(team))
-            || named(&self.subjects, Some(identity.subject()))
-            || named(&self.clients, identity.client())
-            || named(&self.token_ids, identity.token_id())
+            || caller.team.is_some_and(|team| self.teams.contains(team))
+            || named(&self.subjects, Some(caller.subject))
+            || named(&self.clients, caller.client)
+            || named(&self.token_ids, caller.token_id)
     }
 }

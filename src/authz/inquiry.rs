@@ -6,6 +6,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+use super::blocks::Caller;
 use super::question::{Action, Asked, Question};
 use super::{PolicyRevision, Trace, Unmet, Verdict};
 use crate::domain::{IssuerName, TeamName};
@@ -47,6 +48,13 @@ impl PolicyRevision {
             }
             _ => self.decide(&inquiry.asked.team, &inquiry.question()),
         }
+    }
+
+    /// Whether blocks.toml stops the caller before any policy is asked, as far as its token's id is not what it stops.
+    pub fn stops(&self, asked: &Asked) -> bool {
+        let (issuer, subject) = asked.user.split_once('|').unwrap_or_default();
+        let client = Some(asked.client.as_str()).filter(|client| !client.is_empty());
+        self.blocks.stop(&Caller { issuer, subject, client, token_id: None, team: Some(&asked.team) })
     }
 
     /// The team's permits for the action, in the order of the file, and why each does not fit.

@@ -48,7 +48,7 @@ impl fmt::Display for Place {
 
 /// What a terminal gives one width and leaves in its order: a tab is four blanks; what steers a terminal or turns the
 /// direction of reading is shown as unknown.
-fn shown(text: &str) -> String {
+pub fn shown(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

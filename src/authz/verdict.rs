@@ -22,6 +22,7 @@ pub struct Unevaluated {
 }
 
 impl Verdict {
+    /// Whether it is allowed.
     pub fn permits(&self) -> bool {
         matches!(self, Self::Permitted(_))
     }
@@ -35,19 +36,23 @@ impl Verdict {
             Self::Erred(failed) => failed.iter().map(|failed| failed.policy.as_str()).collect(),
         }
     }
+
+    /// `by global/frozen`
+    pub fn reason(&self) -> String {
+        match self {
+            Self::Permitted(_) | Self::Refused(_) => reason(self.permits(), &self.policies()),
+            Self::Erred(failed) => {
+                let failed: Vec<String> = failed.iter().map(ToString::to_string).collect();
+                format!("since a policy cannot be evaluated: {}", failed.join("; "))
+            }
+        }
+    }
 }
 
 /// `deny   by global/frozen`
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:<6} ", word(self.permits()))?;
-        match self {
-            Self::Permitted(_) | Self::Refused(_) => f.write_str(&reason(self.permits(), &self.policies())),
-            Self::Erred(failed) => {
-                let failed: Vec<String> = failed.iter().map(ToString::to_string).collect();
-                write!(f, "since a policy cannot be evaluated: {}", failed.join("; "))
-            }
-        }
+        write!(f, "{:<6} {}", word(self.permits()), self.reason())
     }
 }
 

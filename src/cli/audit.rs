@@ -13,9 +13,7 @@ pub(super) enum Audit {
 }
 
 pub(super) fn run(arguments: &Audit, file: &Path) -> Result<(), Failure> {
-    let path = load(file)?.audit.path;
-    let reader = Reader::open(&path)
-        .map_err(|e| Failure::Finding(format!("the trail {} cannot be read: {e}", path.display())))?;
+    let reader = open(&load(file)?.audit.path)?;
     match arguments {
         Audit::List => {
             let mut told = Ok(());
@@ -35,4 +33,10 @@ pub(super) fn run(arguments: &Audit, file: &Path) -> Result<(), Failure> {
             }
         }
     }
+}
+
+/// The trail of this path, to be read.
+pub(super) fn open(path: &Path) -> Result<Reader, Failure> {
+    Reader::open(path)
+        .map_err(|e| Failure::Finding(format!("the trail {} cannot be read: {e}", path.display())))
 }

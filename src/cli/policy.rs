@@ -3,6 +3,7 @@ use std::path::Path;
 use super::Failure;
 
 mod check;
+mod explain;
 mod junit;
 mod sources;
 mod test;
@@ -14,6 +15,8 @@ pub(super) enum Policy {
     Check(check::Check),
     /// Decide the cases of the folder's tests/*.toml and show those that come out otherwise
     Test(test::Test),
+    /// Show everything about one decision: each policy, each condition; 0 if it is allowed, 1 if not
+    Explain(Box<explain::Explain>),
 }
 
 /// `config` is what `--config` says, if it was given.
@@ -21,6 +24,7 @@ pub(super) fn run(arguments: &Policy, config: Option<&Path>) -> Result<(), Failu
     match arguments {
         Policy::Check(arguments) => check::run(arguments, config),
         Policy::Test(arguments) => test::run(arguments, config),
+        Policy::Explain(arguments) => explain::run(arguments, config),
     }
 }
 

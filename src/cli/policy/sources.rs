@@ -31,14 +31,16 @@ pub(super) struct Opened<'s> {
 impl Sources {
     /// Reads the configuration if `--config` gives one, or if nothing else names the folder.
     pub(super) fn open(&self, config: Option<&Path>) -> Result<Opened<'_>, Failure> {
-        let (folder, config) = match (&self.folder, config) {
-            (Some(folder), None) => (folder.clone(), None),
-            (given, config) => {
-                let config = load(file(config))?;
-                (given.as_ref().unwrap_or(&config.policies.dir).clone(), Some(config))
-            }
-        };
-        Ok(Opened { sources: self, config, folder })
+        match (&self.folder, config) {
+            (Some(folder), None) => Ok(Opened { sources: self, config: None, folder: folder.clone() }),
+            (_, config) => Ok(self.under(load(file(config))?)),
+        }
+    }
+
+    /// The sources under a configuration.
+    pub(super) fn under(&self, config: Config) -> Opened<'_> {
+        let folder = self.folder.as_ref().unwrap_or(&config.policies.dir).clone();
+        Opened { sources: self, folder, config: Some(config) }
     }
 }
 

@@ -3,7 +3,7 @@ use std::path::{Path, PathBuf};
 use super::check::faulty;
 use super::sources::Sources;
 use super::{counted, junit};
-use crate::authz::{self, Case, CaseFile, Difference, PolicyFaults, PolicyRevision};
+use crate::authz::{self, Case, CaseFile, Difference, PolicyFaults, PolicyRevision, shown};
 use crate::cli::{Failure, say};
 
 /// Decide the cases of the folder's tests/*.toml
@@ -65,10 +65,10 @@ fn decide<'c>(file: &'c CaseFile, revision: &PolicyRevision) -> Decided<'c> {
 fn tell(file: &Decided<'_>, verbose: bool) -> Result<(), Failure> {
     for (case, result) in &file.cases {
         match result {
-            Ok(()) if verbose => say(format!("ok   {}: {}", file.name, case.name))?,
+            Ok(()) if verbose => say(format!("ok   {}: {}", file.name, shown(&case.name)))?,
             Ok(()) => {}
             Err(difference) => {
-                say(format!("FAIL {}: {}", file.name, case.name))?;
+                say(format!("FAIL {}: {}", file.name, shown(&case.name)))?;
                 difference.to_string().lines().try_for_each(|line| say(format!("     {line}")))?;
             }
         }
