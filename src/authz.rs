@@ -4,20 +4,23 @@ mod blocks;
 mod cases;
 mod explain;
 mod fault;
+mod idle;
 mod inquiry;
 mod key;
 mod limits;
 mod load;
 mod look;
+mod parallel;
 mod place;
 mod question;
 mod scan;
 mod shadow;
 mod source;
+mod terms;
 mod verdict;
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
@@ -35,6 +38,7 @@ pub use fault::{PolicyFault, PolicyFaults};
 pub use inquiry::{About, Inquiry, TimeFault, UserFault, time, user};
 pub use limits::TeamLimits;
 pub use look::Look;
+pub use parallel::Progress;
 pub use place::{Place, shown};
 pub use question::{Action, ActionFault, Asked};
 pub use verdict::{Unevaluated, Verdict};
@@ -51,6 +55,8 @@ pub struct PolicyRevision {
     teams: HashMap<TeamName, RuleSet>,
     /// The global policies alone: no permit, so nobody else gets anything.
     others: RuleSet,
+    /// The file of each policy, and where in it the policy stands.
+    places: HashMap<PolicyId, (PathBuf, Place)>,
     limits: LimitTable,
     blocks: Blocks,
     look: Look,
@@ -111,6 +117,11 @@ impl PolicyRevision {
     /// How many teams have policies.
     pub fn team_count(&self) -> usize {
         self.teams.len()
+    }
+
+    /// How many policies there are, those of global.cedar included.
+    pub fn policy_count(&self) -> usize {
+        self.places.len()
     }
 
     fn rules(&self, team: &TeamName) -> &RuleSet {

@@ -3,6 +3,7 @@ use cedar_policy::{
 };
 
 use super::question::{Action, Question};
+use super::terms::Reads;
 use super::{RuleSet, Unevaluated};
 
 /// How one policy fares on a question.
@@ -32,7 +33,15 @@ pub enum Holds {
 /// The conditions together are the policy: a `when` is taken apart at its `&&`, an `unless` at its `||`, each part
 /// turned round. Since a part is looked at only when all before it hold, one that needs an earlier one
 /// (`hasTag` before `getTag`) never errs for want of it.
-pub(super) struct Conditions(Vec<(String, Expression)>);
+pub(super) struct Conditions(Vec<Condition>);
+
+/// One of them.
+pub(super) struct Condition {
+    /// In Cedar's own normal form.
+    pub(super) text: String,
+    expression: Expression,
+    pub(super) reads: Reads,
+}
 
 impl RuleSet {
     /// How each policy fares that speaks of the action, in the order of the files.
@@ -64,9 +73,9 @@ impl Conditions {
     /// None of a policy that cannot be taken apart: it is shown without a condition then.
     pub(super) fn of(policy: &Policy) -> Self {
         let parts = policy.to_pst().ok().and_then(|policy| {
-            let parsed = texts(policy.body()).into_iter().map(|text| {
+            let parsed = parts(policy.body()).into_iter().map(|(text, reads)| {
                 let expression = text.parse().ok()?;
-                Some((text, expression))
+                Some(Condition { text, expression, reads })
             });
             parsed.collect()
         });
@@ -75,55 +84,63 @@ impl Conditions {
 
     /// The first that does not hold.
     pub(super) fn first_false(&self, question: &Question) -> Option<&str> {
-        let holds = |expression| holds(expression, question) == Holds::True;
-        self.0.iter().find(|(_, expression)| !holds(expression)).map(|(text, _)| text.as_str())
+        let unmet = |condition: &&Condition| condition.holds(question) != Holds::True;
+        self.0.iter().find(unmet).map(|condition| condition.text.as_str())
+    }
+
+    /// In their order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Condition> {
+        self.0.iter()
     }
 
     /// Each, those after the first that does not hold too.
     fn evaluated(&self, question: &Question) -> Vec<(String, Holds)> {
         let mut all_before = true;
-        let evaluated = self.0.iter().map(|(text, expression)| {
-            let held = match holds(expression, question) {
+        let evaluated = self.0.iter().map(|condition| {
+            let held = match condition.holds(question) {
                 Holds::Erred(_) if !all_before => Holds::NotReached,
                 held => held,
             };
             all_before &= held == Holds::True;
-            (text.clone(), held)
+            (condition.text.clone(), held)
         });
         evaluated.collect()
     }
 }
 
-fn holds(condition: &Expression, question: &Question) -> Holds {
-    match eval_expression(&question.request, &question.entities, condition) {
-        Ok(EvalResult::Bool(true)) => Holds::True,
-        Ok(EvalResult::Bool(false)) => Holds::False,
-        Ok(other) => Holds::Erred(format!("is {other}, neither true nor false")),
-        Err(error) => Holds::Erred(error.to_string()),
+impl Condition {
+    pub(super) fn holds(&self, question: &Question) -> Holds {
+        match eval_expression(&question.request, &question.entities, &self.expression) {
+            Ok(EvalResult::Bool(true)) => Holds::True,
+            Ok(EvalResult::Bool(false)) => Holds::False,
+            Ok(other) => Holds::Erred(format!("is {other}, neither true nor false")),
+            Err(error) => Holds::Erred(error.to_string()),
+        }
     }
 }
 
-fn texts(body: &pst::Template) -> Vec<String> {
-    let mut texts: Vec<String> = [
-        ("principal", body.principal.to_string()),
-        ("action", body.action.to_string()),
-        ("resource", body.resource.to_string()),
+/// Each condition's text, and what it reads.
+fn parts(body: &pst::Template) -> Vec<(String, Reads)> {
+    let mut parts: Vec<(String, Reads)> = [
+        ("principal", body.principal.to_string(), Reads::Asker),
+        ("action", body.action.to_string(), Reads::Asker),
+        ("resource", body.resource.to_string(), Reads::Resource),
     ]
     .into_iter()
-    .filter(|(_, constraint)| !constraint.is_empty())
-    .map(|(name, constraint)| format!("{name} {constraint}"))
+    .filter(|(_, constraint, _)| !constraint.is_empty())
+    .map(|(name, constraint, reads)| (format!("{name} {constraint}"), reads))
     .collect();
     for clause in body.clauses() {
         match clause {
             pst::Clause::When(condition) => split(condition, pst::BinaryOp::And, &mut |part| {
-                texts.push(part.to_string());
+                parts.push((part.to_string(), Reads::of(part)));
             }),
             pst::Clause::Unless(condition) => split(condition, pst::BinaryOp::Or, &mut |part| {
-                texts.push(format!("!({part})"));
+                parts.push((format!("!({part})"), Reads::of(part)));
             }),
         }
     }
-    texts
+    parts
 }
 
 fn split(condition: &pst::Expr, at: pst::BinaryOp, part: &mut impl FnMut(&pst::Expr)) {

@@ -1,3 +1,4 @@
+use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::fmt;
 use std::ops::Range;
@@ -27,6 +28,12 @@ impl PolicyFault {
             Some(place) => format!("{self}\n{place}"),
             None => self.to_string(),
         }
+    }
+
+    /// By file, and in a file from its top.
+    pub(super) fn in_order(&self, other: &Self) -> Ordering {
+        let place = |fault: &Self| fault.place.as_ref().map(|place| (place.line, place.column));
+        self.file.cmp(&other.file).then_with(|| place(self).cmp(&place(other)))
     }
 }
 
@@ -107,10 +114,9 @@ impl Faults {
         }
     }
 
-    /// All of them, each file's in its order.
+    /// All of them, file by file.
     pub(super) fn sorted(mut self) -> PolicyFaults {
-        let place = |fault: &PolicyFault| fault.place.as_ref().map(|place| (place.line, place.column));
-        self.list.sort_by(|a, b| a.file.cmp(&b.file).then_with(|| place(a).cmp(&place(b))));
+        self.list.sort_by(PolicyFault::in_order);
         PolicyFaults(self.list)
     }
 

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -22,6 +22,11 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// The folder's state at one moment: files of two states, half of a rename each, never make a revision.
 pub(super) fn folder(folder: &Path) -> Result<PolicyRevision, PolicyFaults> {
+    let mut faults = Faults::default();
+    if !folder.is_dir() {
+        faults.whole(folder, "is not a folder that can be read");
+        return Err(faults.sorted());
+    }
     for _ in 0..ATTEMPTS {
         let before = Look::at(folder);
         let read = read(folder, before);
@@ -30,7 +35,6 @@ pub(super) fn folder(folder: &Path) -> Result<PolicyRevision, PolicyFaults> {
         }
         std::thread::sleep(PAUSE);
     }
-    let mut faults = Faults::default();
     faults.whole(
         folder,
         "it changes while it is read, again and again: let whatever writes it rename whole files",
@@ -59,8 +63,17 @@ fn read(folder: &Path, look: Look) -> Result<PolicyRevision, PolicyFaults> {
         (Some(global), Some(limits), Some(blocks)) if faults.is_empty() => {
             let id = hex::encode(&hash.finalize()[..8]).parse().expect("8 bytes are 16 digits");
             let sets = teams.iter().map(|(team, source)| (team.clone(), RuleSet::of([&global, source])));
-            let teams: HashMap<_, _> = sets.collect();
-            Ok(PolicyRevision { id, teams, others: RuleSet::of([&global]), limits, blocks, look })
+            let sets = sets.collect();
+            let places = teams.values().chain([&global]).flat_map(Source::places).collect();
+            Ok(PolicyRevision {
+                id,
+                teams: sets,
+                others: RuleSet::of([&global]),
+                places,
+                limits,
+                blocks,
+                look,
+            })
         }
         _ => Err(faults.sorted()),
     }

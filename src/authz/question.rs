@@ -116,9 +116,20 @@ impl Question {
     }
 
     fn new(action: Action, asked: &Asked, resource: Entity, zone: &TimeZone) -> Self {
-        let who = uid("User", &asked.user);
-        let team = uid("Team", asked.team.as_str());
-        let user = Entity::new_no_attrs(who.clone(), [team].into());
+        let asker = Asker::new(action, asked, zone);
+        asker.question(resource.uid(), asker.with(resource))
+    }
+}
+
+/// All of a question but its resource, for asking it of many.
+pub(super) struct Asker {
+    action: EntityUid,
+    user: Entity,
+    context: Context,
+}
+
+impl Asker {
+    pub(super) fn new(action: Action, asked: &Asked, zone: &TimeZone) -> Self {
         let mut context = circumstances(asked, zone);
         if action == Action::ResetPassword {
             context.extend([
@@ -128,18 +139,36 @@ impl Question {
                 ("batchSize".to_owned(), Expression::new_long(asked.batch_size)),
             ]);
         }
-        let request = Request::new(
-            who,
-            uid("Action", action.name()),
-            resource.uid(),
-            Context::from_pairs(context).expect("the names differ and the values are literals"),
-            None,
-        );
+        let team = uid("Team", asked.team.as_str());
         Self {
-            request: request.expect("a request is checked only against a schema, and none is given"),
-            entities: Entities::from_entities([user, resource], None)
-                .expect("two entities of different types"),
+            action: uid("Action", action.name()),
+            user: Entity::new_no_attrs(uid("User", &asked.user), [team].into()),
+            context: Context::from_pairs(context).expect("the names differ and the values are literals"),
         }
+    }
+
+    /// For what reads nothing of who asks.
+    pub(super) fn anyone() -> Self {
+        let anyone = Asked::anyone("anyone".parse().expect("a name"));
+        Self::new(Action::ResetPassword, &anyone, &TimeZone::UTC)
+    }
+
+    pub(super) fn about_instance(&self, attributes: &Attributes) -> Question {
+        let instance = instance(attributes);
+        self.question(instance.uid(), self.with(instance))
+    }
+
+    /// The entities of a question about this one.
+    pub(super) fn with(&self, resource: Entity) -> Entities {
+        Entities::from_entities([self.user.clone(), resource], None).expect("two entities of different types")
+    }
+
+    /// The question about `resource`, one of the entities that [`Asker::with`] gave.
+    pub(super) fn question(&self, resource: EntityUid, entities: Entities) -> Question {
+        let (user, action, context) = (self.user.uid(), self.action.clone(), self.context.clone());
+        let request = Request::new(user, action, resource, context, None);
+        let request = request.expect("a request is checked only against a schema, and none is given");
+        Question { request, entities }
     }
 }
 
@@ -175,7 +204,7 @@ fn local(at: Timestamp, zone: &TimeZone) -> Expression {
     Expression::new_record(fields).expect("the names differ")
 }
 
-fn instance(attributes: &Attributes) -> Entity {
+pub(super) fn instance(attributes: &Attributes) -> Entity {
     let text = |text: &str| Expression::new_string(text.to_owned());
     let addresses = attributes.addresses.iter().copied().map(address);
     let parents = [("ResourceGroup", &attributes.resource_group), ("Zone", &attributes.zone)];

@@ -13,7 +13,7 @@ use crate::domain::TeamName;
 
 /// A `.cedar` file, parsed; every policy is named `<stem>/<@id>`.
 pub(super) struct Source {
-    pub(super) file: PathBuf,
+    file: PathBuf,
     text: String,
     pub(super) policies: Vec<Placed>,
 }
@@ -60,9 +60,12 @@ impl Source {
         Some(Self { file: file.to_owned(), text, policies })
     }
 
-    /// Where a policy of the file says what it does.
-    pub(super) fn place(&self, placed: &Placed) -> Place {
-        Place::of(&self.text, &part(&self.text, &placed.span, |parts| parts.effect))
+    /// Where each policy of the file says what it does.
+    pub(super) fn places(&self) -> impl Iterator<Item = (PolicyId, (PathBuf, Place))> {
+        self.policies.iter().map(|Placed { policy, span }| {
+            let place = Place::of(&self.text, &part(&self.text, span, |parts| parts.effect));
+            (policy.id().clone(), (self.file.clone(), place))
+        })
     }
 
     /// global.cedar binds every team, and gives nothing to any.

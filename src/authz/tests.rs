@@ -76,7 +76,7 @@ pub(crate) fn origin() -> Origin {
     }
 }
 
-fn instance(group: Option<&str>, tags: &[(&str, &str)]) -> Attributes {
+pub(super) fn instance(group: Option<&str>, tags: &[(&str, &str)]) -> Attributes {
     let mut attributes = Attributes::unknown("ins-a".parse().expect("an id"));
     attributes.status = "RUNNING".into();
     attributes.resource_group = group.map(Into::into);

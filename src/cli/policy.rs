@@ -5,6 +5,7 @@ use super::Failure;
 mod check;
 mod explain;
 mod junit;
+mod progress;
 mod sources;
 mod test;
 
@@ -28,7 +29,11 @@ pub(super) fn run(arguments: &Policy, config: Option<&Path>) -> Result<(), Failu
     }
 }
 
-/// `1 fault`, `2 faults`
+/// `1 fault`, `2 faults`, `2 policies`
 fn counted(count: usize, one: &str) -> String {
-    format!("{count} {one}{}", if count == 1 { "" } else { "s" })
+    match one.strip_suffix('y') {
+        _ if count == 1 => format!("1 {one}"),
+        Some(stem) => format!("{count} {stem}ies"),
+        None => format!("{count} {one}s"),
+    }
 }

@@ -11,6 +11,7 @@ mod canary;
 mod commands;
 mod demo;
 mod durability;
+mod policy;
 mod policy_explain;
 mod policy_test;
 mod provider;

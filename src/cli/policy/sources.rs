@@ -15,8 +15,8 @@ pub(super) struct Sources {
     /// The policies folder; default: the one that the configuration names
     #[arg(value_name = "DIR")]
     pub(super) folder: Option<PathBuf>,
-    /// Instances as DescribeInstances tells them (JSON), instead of asking Zenlayer. Zenlayer is asked only by a
-    /// configuration: one given with --config, or the default one when no DIR is given
+    /// The instances, as DescribeInstances answers; default: Zenlayer is asked, if a configuration is read, which is
+    /// the one that --config gives, or the default one when no DIR is given
     #[arg(long, value_name = "FILE")]
     pub(super) inventory: Option<PathBuf>,
 }

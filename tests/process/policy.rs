@@ -1,0 +1,204 @@
+//! `zengate policy check`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Output;
+
+use tempfile::TempDir;
+
+use crate::support::{Simulator, beside, configured, zengate};
+
+/// Two copies of a small policies folder, and a place for more.
+struct Folders(TempDir);
+
+const OWN: &str = r#"@id("own")
+permit (principal in Team::"web", action == Action::"ResetPassword", resource)
+when { resource.hasTag("team") && resource.getTag("team") == "web" };
+"#;
+
+impl Folders {
+    fn new() -> Self {
+        let folders = Self(tempfile::tempdir().expect("a folder"));
+        for side in ["old", "new"] {
+            fs::create_dir_all(folders.path(side).join("teams")).expect("made");
+            let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/schema.cedarschema");
+            fs::copy(schema, folders.path(side).join("schema.cedarschema")).expect("copied");
+            folders.write(side, "global.cedar", "");
+            folders.write(side, "limits.toml", "");
+            folders.write(side, "teams/web.cedar", OWN);
+        }
+        folders
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    fn write(&self, side: &str, file: &str, text: &str) {
+        fs::write(self.path(side).join(file), text).expect("written");
+    }
+
+    /// Runs a policy command beside the folders.
+    fn run(&self, arguments: &[&str]) -> Told {
+        Told::by(zengate().current_dir(self.0.path()).arg("policy").args(arguments).output().expect("runs"))
+    }
+}
+
+/// What a command told, and its exit code.
+#[derive(Debug)]
+struct Told {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Told {
+    fn by(output: Output) -> Self {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
+        Self { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    }
+}
+
+/// The simulator's instances, as a file.
+fn inventory() -> String {
+    beside("instances.json").display().to_string()
+}
+
+#[test]
+fn a_good_folder_is_told_in_one_line() {
+    let folders = Folders::new();
+    let told = folders.run(&["check", "new"]);
+    assert_eq!((told.code, told.stderr.as_str()), (Some(0), ""), "{told:?}");
+    let (before, after) =
+        ("new: good; 1 team, 1 policy, revision ", "; not tried on instances (see --inventory)\n");
+    let revision = told.stdout.strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
+    assert!(revision.is_some_and(|name| name.len() == 16), "{told:?}");
+    let tried = folders.run(&["check", "new", "--strict", "--inventory", &inventory()]);
+    assert_eq!((tried.code, tried.stderr.as_str()), (Some(0), ""), "{tried:?}");
+    assert!(tried.stdout.ends_with("; tried on 4 instances\n"), "{tried:?}");
+}
+
+#[test]
+fn every_fault_of_a_folder_is_shown_under_its_source_line() {
+    let folders = Folders::new();
+    folders.write("new", "global.cedar", "// Nobody\n@id(\"all\") permit (principal, action, resource);\n");
+    folders.write("new", "limits.toml", "[default]\nteem = 1\n");
+    let bad = "@id(\"own\") permit (principal in Team::\"web\", action == Action::\"ViewInstance\", resource)\n\twhen { resource.nmae == \"ü\" };\n";
+    folders.write("new", "teams/web.cedar", bad);
+    let told = folders.run(&["check", "new"]);
+    assert_eq!((told.code, told.stdout.as_str()), (Some(1), ""), "{told:?}");
+    let expected = "\
+new/global.cedar:2:12: global/all is a permit: global.cedar may only forbid; permits belong to a team
+  2 | @id(\"all\") permit (principal, action, resource);
+    |            ^^^^^^
+new/limits.toml:2:1: default.teem: is not a known key
+  2 | teem = 1
+    | ^^^^
+new/teams/web.cedar:2:9: for policy `web/own`, attribute `nmae` on entity type `Instance` not found; did you mean";
+    assert!(told.stderr.starts_with(expected), "{}", told.stderr);
+    let rest = "
+  2 |     when { resource.nmae == \"ü\" };
+    |            ^^^^^^^^^^^^^
+zengate: new: 3 faults
+";
+    assert!(told.stderr.ends_with(rest), "{}", told.stderr);
+    let missing = folders.run(&["check", "nowhere"]);
+    assert_eq!(missing.code, Some(1));
+    assert_eq!(missing.stderr, "nowhere: is not a folder that can be read\nzengate: nowhere: 1 fault\n");
+}
+
+#[test]
+fn a_start_on_a_bad_folder_shows_the_source_line_too() {
+    let simulator = Simulator::start();
+    let folder = configured(&simulator);
+    fs::write(folder.path().join("policies/global.cedar"), "permit (").expect("written");
+    let output = zengate().args(["check", "--config"]).arg(folder.path().join("zengate.toml")).output();
+    let told = Told::by(output.expect("runs"));
+    assert_eq!(told.code, Some(78), "{told:?}");
+    let expected = "global.cedar:1:9: unexpected end of input\n  1 | permit (\n    |         ^\n";
+    assert!(told.stderr.ends_with(expected), "{told:?}");
+}
+
+#[test]
+fn a_permit_that_no_instance_meets_is_a_warning() {
+    let folders = Folders::new();
+    let gone = r#"
+@id("gone")
+permit (principal in Team::"web", action == Action::"ViewInstance", resource in ResourceGroup::"rg-old");
+"#;
+    folders.write("new", "teams/web.cedar", &(OWN.to_owned() + gone));
+    let warning = "\
+warning: new/teams/web.cedar:6:1: web/gone: no instance meets its condition `resource in ResourceGroup::\"rg-old\"`
+  6 | permit (principal in Team::\"web\", action == Action::\"ViewInstance\", resource in ResourceGroup::\"rg-old\");
+    | ^^^^^^
+";
+    let lenient = folders.run(&["check", "new", "--inventory", &inventory()]);
+    assert_eq!((lenient.code, lenient.stderr.as_str()), (Some(0), warning), "{lenient:?}");
+    assert!(
+        lenient.stdout.starts_with("new: good, with 1 warning; 1 team, 2 policies, revision "),
+        "{lenient:?}"
+    );
+    let strict = folders.run(&["check", "new", "--strict", "--inventory", &inventory()]);
+    assert_eq!((strict.code, strict.stdout.as_str()), (Some(1), ""), "{strict:?}");
+    assert_eq!(strict.stderr, warning.to_owned() + "zengate: new: 1 warning\n");
+    let untried = folders.run(&["check", "new", "--strict"]);
+    assert_eq!((untried.code, untried.stderr.as_str()), (Some(0), ""), "{untried:?}");
+    fs::write(folders.path("none.json"), "[]").expect("written");
+    let none = folders.run(&["check", "new", "--inventory", "none.json"]);
+    assert_eq!(none.stderr, "warning: the inventory has no instance, so no permit can be tried\n");
+}
+
+#[test]
+fn a_configuration_gives_the_folder_and_asks_zenlayer_for_the_instances() {
+    let simulator = Simulator::start();
+    let folder = configured(&simulator);
+    let config = folder.path().join("zengate.toml").display().to_string();
+    let folders = Folders::new();
+    let own = folders.run(&["check", "--config", &config]);
+    assert_eq!(own.code, Some(0), "{own:?}");
+    assert!(
+        own.stdout.contains("/policies: good, with ") && own.stdout.ends_with("; tried on 4 instances\n"),
+        "{own:?}"
+    );
+    assert!(
+        own.stderr
+            .contains("tour/reset-own: no instance meets its condition `resource.name like \"tour-*\"`"),
+        "{own:?}"
+    );
+    let named = folders.run(&["check", "new", "--config", &config]);
+    assert!(
+        named.stdout.starts_with("new: good; ") && named.stdout.ends_with("; tried on 4 instances\n"),
+        "{named:?}"
+    );
+    drop(simulator);
+    for arguments in [&["check"][..], &["check", "new"]] {
+        let alone = folders.run(&[arguments, &["--config", &config]].concat());
+        assert_eq!(alone.code, Some(1), "{arguments:?}: {alone:?}");
+        assert!(alone.stderr.starts_with("zengate: Zenlayer does not tell its instances: "), "{alone:?}");
+        assert!(alone.stderr.ends_with("; --inventory FILE takes them from a file instead\n"), "{alone:?}");
+        let saved = folders.run(&[arguments, &["--config", &config, "--inventory", &inventory()]].concat());
+        assert_eq!(saved.code, Some(0), "{arguments:?}: {saved:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_told_with_its_exit_code() {
+    let folders = Folders::new();
+    fs::write(folders.path("odd.json"), r#"{"instances": []}"#).expect("written");
+    fs::create_dir(folders.path("bad")).expect("made");
+    for (arguments, code, part) in [
+        (&["check"][..], 78, "zengate.toml: 1 fault\n  cannot be read"),
+        (&["check", "new", "--config", "x.toml"], 78, "x.toml: 1 fault\n  cannot be read"),
+        (&["check", "new", "--inventory", "x.json"], 1, "--inventory x.json: No such file"),
+        (
+            &["check", "new", "--inventory", "odd.json"],
+            1,
+            "--inventory odd.json: must be a JSON array of instances",
+        ),
+        (&[], 2, "Usage"),
+    ] {
+        let told = folders.run(arguments);
+        assert_eq!((told.code, told.stdout.as_str()), (Some(code), ""), "{arguments:?}: {told:?}");
+        assert!(told.stderr.contains(part), "{arguments:?}: {told:?}");
+    }
+}
