@@ -2,6 +2,7 @@
 
 mod blocks;
 mod cases;
+mod diff;
 mod explain;
 mod fault;
 mod idle;
@@ -33,6 +34,7 @@ use crate::inventory::{Attributes, Seen};
 use crate::metrics::Metrics;
 
 pub use cases::{Case, CaseFile, Difference, cases};
+pub use diff::{Change, Circumstances, compare};
 pub use explain::{Holds, Trace};
 pub use fault::{PolicyFault, PolicyFaults};
 pub use inquiry::{About, Inquiry, TimeFault, UserFault, time, user};

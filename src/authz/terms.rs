@@ -46,6 +46,12 @@ impl<'r> Terms<'r> {
         Self(conditions.iter().filter(|condition| condition.reads == Reads::Resource).collect())
     }
 
+    /// Where one is false the policy does not apply, and does not err either: no condition before it can.
+    pub(super) fn leading(conditions: &'r Conditions) -> Self {
+        let leading = conditions.iter().take_while(|condition| condition.reads != Reads::More);
+        Self(leading.filter(|condition| condition.reads == Reads::Resource).collect())
+    }
+
     /// The number of the first that is false; None when all hold, or one before it cannot be evaluated.
     pub(super) fn first_false(&self, question: &Question) -> Option<usize> {
         for (number, condition) in self.0.iter().enumerate() {
@@ -84,5 +90,25 @@ impl<'r> Book<'r> {
     /// All of them, in the order of their numbers.
     pub(super) fn into_terms(self) -> Vec<Terms<'r>> {
         self.terms
+    }
+
+    /// The terms on one resource.
+    pub(super) fn on<'b>(&'b self, question: &'b Question) -> Tried<'b, 'r> {
+        Tried { book: self, question, met: vec![None; self.terms.len()] }
+    }
+}
+
+/// The terms of a book on one resource, each tried when it is first asked for.
+pub(super) struct Tried<'b, 'r> {
+    book: &'b Book<'r>,
+    question: &'b Question,
+    met: Vec<Option<bool>>,
+}
+
+impl Tried<'_, '_> {
+    /// Whether a policy with these terms may apply to the resource.
+    pub(super) fn may_apply(&mut self, number: usize) -> bool {
+        let terms = &self.book.terms[number];
+        *self.met[number].get_or_insert_with(|| terms.first_false(self.question).is_none())
     }
 }

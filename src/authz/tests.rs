@@ -1,4 +1,4 @@
-mod properties;
+pub(super) mod properties;
 
 use std::path::Path;
 

@@ -3,6 +3,7 @@ use std::path::Path;
 use super::Failure;
 
 mod check;
+mod diff;
 mod explain;
 mod junit;
 mod progress;
@@ -16,6 +17,8 @@ pub(super) enum Policy {
     Check(check::Check),
     /// Decide the cases of the folder's tests/*.toml and show those that come out otherwise
     Test(test::Test),
+    /// Show which team gains or loses which instances by a change of the policies; 1 if any does
+    Diff(diff::Diff),
     /// Show everything about one decision: each policy, each condition; 0 if it is allowed, 1 if not
     Explain(Box<explain::Explain>),
 }
@@ -25,6 +28,7 @@ pub(super) fn run(arguments: &Policy, config: Option<&Path>) -> Result<(), Failu
     match arguments {
         Policy::Check(arguments) => check::run(arguments, config),
         Policy::Test(arguments) => test::run(arguments, config),
+        Policy::Diff(arguments) => diff::run(arguments, config),
         Policy::Explain(arguments) => explain::run(arguments, config),
     }
 }

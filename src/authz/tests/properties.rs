@@ -16,7 +16,7 @@ const CONDITIONS: [&str; 6] = [
 ];
 
 #[derive(Debug, Clone)]
-struct Part {
+pub(in crate::authz) struct Part {
     permits: bool,
     when: &'static str,
     unless: Option<&'static str>,
@@ -24,7 +24,7 @@ struct Part {
 
 /// A folder: the global forbids, then the policies of team a and of team b.
 #[derive(Debug, Clone)]
-struct Folder([Vec<Part>; 3]);
+pub(in crate::authz) struct Folder([Vec<Part>; 3]);
 
 const NAMES: [&str; 3] = ["global", "a", "b"];
 
@@ -38,7 +38,7 @@ fn parts() -> impl Strategy<Value = Vec<Part>> {
     prop::collection::vec(part(), 0..4)
 }
 
-fn folder() -> impl Strategy<Value = Folder> {
+pub(in crate::authz) fn folder() -> impl Strategy<Value = Folder> {
     let global =
         parts().prop_map(|parts| parts.into_iter().map(|part| Part { permits: false, ..part }).collect());
     (global, parts(), parts()).prop_map(|(global, a, b)| Folder([global, a, b]))
@@ -64,7 +64,7 @@ impl Folder {
         [of(0), of(1), of(2)]
     }
 
-    fn loaded(&self) -> PolicyRevision {
+    pub(in crate::authz) fn loaded(&self) -> PolicyRevision {
         load_texts(&self.texts())
     }
 }
