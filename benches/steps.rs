@@ -27,7 +27,8 @@ fn signing(criterion: &mut Criterion) {
     let body = br#"{"instanceId":"1234567890123456789","password":"Example~2026"}"#;
     criterion.bench_function("sign a reset", |bencher| {
         bencher.iter(|| {
-            signer.authorization(1_700_000_000, "console.zenlayer.com", "application/json", black_box(body))
+            let headers = [("content-type", "application/json"), ("host", "console.zenlayer.com")];
+            signer.authorization(1_700_000_000, &headers, black_box(body))
         });
     });
 }
@@ -52,7 +53,8 @@ fn configured(simulator: &Simulator) -> tempfile::TempDir {
          [issuers.corp]\nissuer = \"{}\"\nalgorithms = [\"RS256\", \"RS384\", \"RS512\", \"PS256\", \"PS384\", \"PS512\", \"ES256\", \"ES384\", \"EdDSA\"]\njwks_file = \"jwks.json\"\n\
          may_assert_teams = [\"payments\"]\nshared = true\n[issuers.portal]\nissuer = \"{}\"\nalgorithms = [\"HS256\", \"HS384\"]\n\
          secret_file = \"secret\"\nmay_assert_teams = [\"payments\"]\nshared = true\n[upstream]\nurl = \"http://{}\"\n\
-         access_key_id = \"ak\"\naccess_key_password_file = \"key\"\n",
+         access_key_id = \"ak\"\naccess_key_password_file = \"key\"\nrequests_per_second = 100000\n\
+         max_concurrent = 1024\n",
         keys::CORP,
         keys::PORTAL,
         simulator.addr(),

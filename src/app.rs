@@ -18,7 +18,7 @@ use crate::api::{self, Cursors, Drain, RootSpan, Shared};
 use crate::audit::{OpenError, Trail};
 use crate::authn::{Authenticator, IssuerFault};
 use crate::authz::{Policies, PolicyFaults, PolicyRevision};
-use crate::config::Config;
+use crate::config::{Config, Upstream};
 use crate::http::{Client, Endpoint, TlsFault};
 use crate::inventory::{Inventory, Mirror};
 use crate::metrics::Metrics;
@@ -31,6 +31,9 @@ pub use reload::Reloader;
 
 /// Pause between two sweeps of the limiters.
 const SWEEP: Duration = Duration::from_secs(30);
+
+/// Late answers that are listened for at a time.
+const MOST_LATE: usize = 1024;
 
 /// A gateway whose sockets are bound and whose parts are loaded.
 pub struct App {
@@ -52,7 +55,9 @@ struct Parts {
     limiter: Arc<Limiter>,
     trail: Arc<Trail>,
     endpoint: Arc<Endpoint>,
+    upstream: Arc<Upstream>,
     mirror: Arc<Mirror>,
+    late: Arc<Semaphore>,
     shared: Shared,
 }
 
@@ -102,7 +107,8 @@ pub fn load(config: &Config) -> Result<Loaded, Vec<Unusable>> {
     let authenticator = Authenticator::new(config.issuers.clone(), &config.tokens, metrics.clone())
         .map_err(|issuers| faults.extend(issuers.into_iter().map(Unusable::Issuer)));
     let revision = PolicyRevision::load(&config.policies.dir).map_err(|e| faults.push(Unusable::Policies(e)));
-    let endpoint = Endpoint::new(&config.upstream).map_err(|e| faults.push(Unusable::Tls(e)));
+    let endpoint =
+        Endpoint::new(&config.upstream, metrics.clone()).map_err(|e| faults.push(Unusable::Tls(e)));
     let filter = telemetry::filter(&config.telemetry).map_err(|e| faults.push(Unusable::Log(e)));
     match (authenticator, revision, endpoint, filter) {
         (Ok(authenticator), Ok(revision), Ok(endpoint), Ok(_)) => {
@@ -123,6 +129,7 @@ impl App {
         let operations = bind("operations.listen", config.operations.listen)?;
         let trail = Arc::new(Trail::start(&config.audit.path, metrics.clone())?);
         let drain = Drain::default();
+        let upstream = Arc::new(config.upstream);
         let mirror = Arc::new(Mirror::new(&config.inventory, metrics.clone()));
         let authenticator = Arc::new(authenticator);
         let parts = Parts {
@@ -131,12 +138,14 @@ impl App {
             trail: trail.clone(),
             endpoint: Arc::new(endpoint),
             mirror: mirror.clone(),
+            late: Arc::new(Semaphore::new(MOST_LATE)),
+            upstream: upstream.clone(),
             shared: Shared {
                 authenticator: authenticator.clone(),
                 metrics: metrics.clone(),
                 trusted_proxies: config.server.trusted_proxies.into(),
                 drain: drain.clone(),
-                cursors: Arc::new(Cursors::new(config.upstream.access_key_password.expose())),
+                cursors: Arc::new(Cursors::new(upstream.access_key.secret.expose())),
                 pages: Arc::new(Semaphore::new(config.server.workers)),
             },
             metrics: metrics.clone(),
@@ -214,7 +223,8 @@ fn callers_server(
 ) -> Result<Server, StartError> {
     let parts = parts.clone();
     let server = HttpServer::new(move || {
-        let Parts { metrics, policies, limiter, trail, endpoint, mirror, shared } = parts.clone();
+        let Parts { metrics, policies, limiter, trail, endpoint, upstream, mirror, late, shared } =
+            parts.clone();
         // awc's client cannot leave its thread: each worker has its own connections to Zenlayer.
         let client = Client::new(endpoint);
         let gateway = Gateway {
@@ -222,7 +232,8 @@ fn callers_server(
             policies,
             limiter,
             trail,
-            zenlayer: Zenlayer::new(client, metrics),
+            zenlayer: Zenlayer::new(client, &upstream, metrics),
+            late,
         };
         ActixApp::new()
             .app_data(web::Data::new(gateway))

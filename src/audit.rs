@@ -195,6 +195,15 @@ impl Trail {
         Receipt { reset, outcome, recorded }
     }
 
+    /// Corrects an `unknown` by an answer that came late.
+    pub async fn correct(&self, id: ResetId, outcome: &Outcome) {
+        let draft = close_draft(id, outcome, now(), Some("late answer"));
+        if self.writer.write(draft).await.is_ok() {
+            self.metrics.corrected(outcome.status().as_str());
+            tracing::info!(audit.id = %id, outcome = outcome.status().as_str(), "an answer came late and corrects the reset's outcome");
+        }
+    }
+
     /// Puts a refusal on record. Nobody waits for it: a caller is refused whether or not the trail works.
     pub fn refuse(&self, facts: &Facts<'_>) {
         self.writer.post(Draft::new(Kind::Refused, Timestamp::now(), facts, Projection::None));

@@ -6,6 +6,7 @@
 mod issuers;
 mod reader;
 mod sections;
+mod upstream;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,8 +15,9 @@ use std::path::{Path, PathBuf};
 pub use issuers::{FetchUrl, Fetching, Issuer, KeySource, SignatureAlgorithm, TeamPattern, check_secret};
 pub use reader::{Fault, Reader, Table, without_line_end};
 pub use sections::{
-    Audit, Inventory, Limits, Operations, Policies, Quota, Secret, Server, Telemetry, Tokens, Upstream,
+    Audit, Inventory, Limits, Operations, Policies, Quota, Secret, Server, Telemetry, Tokens,
 };
+pub use upstream::{AccessKey, Budget, KeyFiles, SignedHeader, Upstream};
 
 use crate::domain::IssuerName;
 

@@ -1,10 +1,19 @@
-//! The one place that knows awc: TLS, deadlines, signed calls, and what was surely not sent.
+//! The one place that knows awc: TLS, deadlines, signed calls within the account's budget, and what was surely not
+//! sent.
 
+mod account;
+mod answer;
+mod circuit;
+mod credentials;
 mod fetch;
 pub mod plain;
 mod signature;
 mod tls;
 
+use std::cell::Cell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,28 +23,51 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use zeroize::Zeroizing;
 
+pub use account::{Share, Spent};
+pub use answer::Answer;
+pub use circuit::Suspended;
+pub use credentials::Credentials;
 pub use fetch::{FetchFault, Fetcher};
 pub use signature::Signer;
 pub use tls::TlsFault;
 
-use crate::config::Upstream;
+use account::{Account, Turn};
+use circuit::{Circuit, Pass};
+
+use crate::config::{SignedHeader, Upstream};
+use crate::metrics::Metrics;
 
 const PATH: &str = "/api/v2/zec";
 const CONTENT_TYPE: &str = "application/json";
+const SIGNATURE_METHOD: &str = "ZC2-HMAC-SHA256";
 
-/// Where Zenlayer is and how to sign for it; shared by every [`Client`].
+/// Where Zenlayer is and how to sign for it, and what all who call it share; behind every [`Client`].
 pub struct Endpoint {
     url: String,
     host: String,
     version: HeaderValue,
     reset_action: HeaderValue,
-    signer: Signer,
-    timeout: Duration,
+    signed_headers: Vec<SignedHeader>,
+    credentials: Credentials,
+    deadlines: Deadlines,
     /// None: plain HTTP, which the configuration allows on loopback alone.
     tls: Option<Arc<rustls::ClientConfig>>,
+    account: Arc<Account>,
+    resets: Arc<Circuit>,
+    lists: Arc<Circuit>,
+    metrics: Arc<Metrics>,
 }
 
-/// The actions this gateway ever asks for. Their names are not signed, so no text of a caller's becomes one.
+/// How long what may take.
+#[derive(Clone, Copy)]
+struct Deadlines {
+    connect: Duration,
+    first_byte: Duration,
+    whole: Duration,
+    late: Duration,
+}
+
+/// The actions this gateway ever asks for. Their names need not be signed, so no text of a caller's becomes one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     ResetPassword,
@@ -61,18 +93,6 @@ impl Action {
     }
 }
 
-/// Zenlayer's whole answer to one call.
-#[derive(Debug)]
-pub struct Answer {
-    /// The HTTP status.
-    pub status: u16,
-    /// The web firewall in front of the API answered: `cf-mitigated`, or status 451.
-    pub firewall: bool,
-    /// `Retry-After` in whole seconds, when it is that.
-    pub retry_after: Option<u64>,
-    pub body: Bytes,
-}
-
 /// A call that got no whole answer.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
@@ -84,9 +104,39 @@ pub enum CallError {
     Unanswered(String),
 }
 
+/// Why a call may not even be tried now; nothing was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unsendable {
+    #[error(transparent)]
+    Spent(#[from] Spent),
+    #[error(transparent)]
+    Suspended(#[from] Suspended),
+}
+
+impl Unsendable {
+    /// How long to wait before another try makes sense.
+    pub fn retry_after(self) -> Duration {
+        match self {
+            Self::Spent(spent) => spent.retry_after,
+            Self::Suspended(suspended) => suspended.retry_after,
+        }
+    }
+}
+
+/// Leave to make one call: a turn in the account's budget, and the circuit's pass. Only [`Client::reserve`] makes one.
+pub struct Slot {
+    action: Action,
+    share: Share,
+    pass: Pass,
+    turn: Turn,
+}
+
+/// What a call came to that was given up, if its answer comes after all.
+pub type Late = Pin<Box<dyn Future<Output = Result<Answer, CallError>>>>;
+
 impl Endpoint {
     /// Fails when `ca_file` holds no certificate, or the system has no usable ones.
-    pub fn new(settings: &Upstream) -> Result<Self, TlsFault> {
+    pub fn new(settings: &Upstream, metrics: Arc<Metrics>) -> Result<Self, TlsFault> {
         let header =
             |text: &str| HeaderValue::from_str(text).expect("the configuration allows printable ASCII only");
         let url = settings.url.as_str().trim_end_matches('/');
@@ -95,15 +145,56 @@ impl Endpoint {
             "http" => None,
             _ => Some(Arc::new(tls::client(settings.ca.as_deref())?)),
         };
+        let circuit =
+            |action: Action| Arc::new(Circuit::new(action.label(), settings.circuit_open, metrics.clone()));
         Ok(Self {
             host: host.to_owned(),
             url: format!("{url}{PATH}"),
             version: header(&settings.version),
             reset_action: header(&settings.action),
-            signer: Signer::new(&settings.access_key_id, settings.access_key_password.expose()),
-            timeout: settings.timeout,
+            signed_headers: settings.signed_headers.clone(),
+            credentials: Credentials::new(settings, metrics.clone()),
+            deadlines: Deadlines {
+                connect: settings.connect_timeout,
+                first_byte: settings.first_byte_timeout,
+                whole: settings.timeout,
+                late: settings.late_answer,
+            },
             tls,
+            account: Arc::new(Account::new(settings.budget, metrics.clone())),
+            resets: circuit(Action::ResetPassword),
+            lists: circuit(Action::DescribeInstances),
+            metrics,
         })
+    }
+
+    /// The access key's, to be looked at again.
+    pub fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
+    fn circuit(&self, action: Action) -> &Arc<Circuit> {
+        match action {
+            Action::ResetPassword => &self.resets,
+            Action::DescribeInstances => &self.lists,
+        }
+    }
+
+    fn authorization(&self, signer: &Signer, timestamp: i64, action: &HeaderValue, body: &[u8]) -> String {
+        let time = timestamp.to_string();
+        let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
+        let value = |header: &SignedHeader| match header {
+            SignedHeader::ContentType => CONTENT_TYPE.to_owned(),
+            SignedHeader::Host => self.host.clone(),
+            SignedHeader::Action => text(action),
+            SignedHeader::SignatureMethod => SIGNATURE_METHOD.to_owned(),
+            SignedHeader::Timestamp => time.clone(),
+            SignedHeader::Version => text(&self.version),
+        };
+        let values: Vec<_> =
+            self.signed_headers.iter().map(|header| (header.name(), value(header))).collect();
+        let headers: Vec<_> = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        signer.authorization(timestamp, &headers, body)
     }
 }
 
@@ -117,19 +208,64 @@ pub struct Client {
 impl Client {
     /// A pool of connections of its own.
     pub fn new(endpoint: Arc<Endpoint>) -> Self {
-        let awc = bare_client(endpoint.tls.as_ref(), endpoint.timeout);
-        Self { awc, endpoint }
+        let Deadlines { connect, whole, late, .. } = endpoint.deadlines;
+        Self { awc: bare_client(endpoint.tls.as_ref(), connect, whole + late), endpoint }
     }
 
-    /// Signs `body` and sends those very bytes. Nothing else varies between calls but the action and the time.
-    pub async fn call(&self, action: Action, body: Zeroizing<Vec<u8>>) -> Result<Answer, CallError> {
-        let Endpoint { url, host, version, reset_action, signer, timeout, .. } = &*self.endpoint;
+    /// Waits for leave to make one call: asks the circuit, then the account's budget.
+    pub async fn reserve(&self, action: Action, share: Share) -> Result<Slot, Unsendable> {
+        let refused = |why: &Suspended| {
+            self.endpoint.metrics.account_refused("circuit-open");
+            tracing::debug!(action = action.label(), "a call is not made: {why}");
+        };
+        let pass = self.endpoint.circuit(action).ask().inspect_err(refused)?;
+        let turn = self.endpoint.account.turn(share.clone()).await?;
+        Ok(Slot { action, share, pass, turn })
+    }
+
+    /// Signs `body` and sends those very bytes.
+    pub async fn call(&self, body: Zeroizing<Vec<u8>>, slot: Slot) -> Result<Answer, CallError> {
+        self.send(body, slot).await.0
+    }
+
+    /// The same; of a call that was given up, also what may still come of it.
+    pub async fn send(
+        &self,
+        body: Zeroizing<Vec<u8>>,
+        slot: Slot,
+    ) -> (Result<Answer, CallError>, Option<Late>) {
+        let (action, share) = (slot.action, slot.share.clone());
+        let body = Bytes::from_owner(body);
+        let pair = self.endpoint.credentials.pair();
+        let (answer, late) = self.attempt(body.clone(), slot, &pair.current).await;
+        let refused = answer.as_ref().is_ok_and(Answer::refuses_key);
+        let Some(previous) = pair.previous().filter(|_| refused) else { return (answer, late) };
+        match self.reserve(action, share).await {
+            Ok(slot) => {
+                self.endpoint.metrics.previous_key_tried();
+                tracing::warn!(
+                    "Zenlayer refuses the access key, so the call is tried with the one before it"
+                );
+                self.attempt(body, slot, &previous).await
+            }
+            Err(_) => (answer, late),
+        }
+    }
+
+    /// One call. Nothing varies between calls but the action, the body and the time.
+    async fn attempt(
+        &self,
+        body: Bytes,
+        slot: Slot,
+        signer: &Signer,
+    ) -> (Result<Answer, CallError>, Option<Late>) {
+        let Endpoint { url, host, version, reset_action, deadlines, metrics, account, .. } = &*self.endpoint;
         let timestamp = Timestamp::now().as_second();
-        let authorization = signer.authorization(timestamp, host, CONTENT_TYPE, &body);
-        let action_header = match action {
+        let action_header = match slot.action {
             Action::ResetPassword => reset_action.clone(),
             Action::DescribeInstances => HeaderValue::from_static("DescribeInstances"),
         };
+        let authorization = self.endpoint.authorization(signer, timestamp, &action_header, &body);
         let request = self
             .awc
             .post(url)
@@ -140,40 +276,91 @@ impl Client {
             .insert_header((ACTION, action_header))
             .insert_header((VERSION, version.clone()))
             .insert_header((TIMESTAMP, timestamp))
-            .insert_header((METHOD, "ZC2-HMAC-SHA256"));
-        // The deadline covers the body of the answer too; awc's own ends with the answer's head.
-        let call = async {
-            let mut response = request.send_body(Bytes::from_owner(body)).await.map_err(unanswered)?;
-            let limit = action.longest_answer();
+            .insert_header((METHOD, SIGNATURE_METHOD));
+        let limit = slot.action.longest_answer();
+        let begun = Rc::new(Cell::new(false));
+        let began = begun.clone();
+        let call: Late = Box::pin(async move {
+            let mut response = request.send_body(body).await.map_err(unanswered)?;
+            began.set(true);
             let body = response.body().limit(limit).await;
             let body = body.map_err(|e| CallError::Unanswered(format!("the answer's body: {e}")))?;
-            let headers = response.headers();
-            let retry_after =
-                headers.get(header::RETRY_AFTER).and_then(|v| v.to_str().ok()?.trim().parse().ok());
-            let status = response.status().as_u16();
-            let firewall = status == 451 || headers.contains_key("cf-mitigated");
-            Ok(Answer { status, firewall, retry_after, body })
-        };
-        let late = |_| CallError::Unanswered(format!("no answer within {} s", timeout.as_secs()));
-        tokio::time::timeout(*timeout, call).await.map_err(late)?
+            Ok(Answer::new(response.status().as_u16(), response.headers(), body))
+        });
+        let (answer, late) = within(call, &begun, deadlines).await;
+        let healthy = answer.as_ref().is_ok_and(Answer::is_zenlayers);
+        slot.pass.tell(healthy);
+        if let Ok(answer) = &answer {
+            learn(answer, metrics, account);
+        }
+        drop(slot.turn);
+        (answer, late)
+    }
+}
+
+/// The answer within its deadlines; past one, the call itself, in case an answer comes after all.
+async fn within(
+    mut call: Late,
+    begun: &Cell<bool>,
+    deadlines: &Deadlines,
+) -> (Result<Answer, CallError>, Option<Late>) {
+    let first_byte = tokio::time::sleep(deadlines.first_byte);
+    let whole = tokio::time::sleep(deadlines.whole);
+    tokio::pin!(first_byte, whole);
+    let late = |seconds: Duration, what: &str| {
+        CallError::Unanswered(format!("no {what} within {} s", seconds.as_secs()))
+    };
+    loop {
+        tokio::select! {
+            biased;
+            answer = &mut call => return (answer, None),
+            () = &mut whole => return (Err(late(deadlines.whole, "whole answer")), Some(call)),
+            () = &mut first_byte, if !begun.get() => {
+                // It may have begun since the branch was entered.
+                if !begun.get() {
+                    return (Err(late(deadlines.first_byte, "answer")), Some(call));
+                }
+            }
+        }
+    }
+}
+
+/// What an answer says of the account and of the clocks.
+fn learn(answer: &Answer, metrics: &Metrics, account: &Account) {
+    if answer.is_too_much() {
+        account.too_much(answer.retry_after);
+    }
+    let Some(offset) = answer.clock_offset else { return };
+    metrics.clock_offset(offset);
+    if answer.code.as_deref() == Some("AUTHFAILURE_SIGNATURE_EXPIRED") {
+        tracing::error!(
+            clock.offset_seconds = offset,
+            "Zenlayer refuses the time of a request: this host's clock is {} s {} Zenlayer's",
+            offset.abs(),
+            if offset < 0 { "behind" } else { "ahead of" },
+        );
     }
 }
 
 /// An awc client that follows no redirect and sends nothing of its own but its name.
-fn bare_client(tls: Option<&Arc<rustls::ClientConfig>>, timeout: Duration) -> awc::Client {
+///
+/// `longest` is until an answer begins: callers have shorter deadlines, and give the call up themselves.
+fn bare_client(tls: Option<&Arc<rustls::ClientConfig>>, connect: Duration, longest: Duration) -> awc::Client {
     let connector = awc::Connector::new();
     let connector = match tls {
         Some(tls) => connector.rustls_0_23(tls.clone()),
         None => connector,
     };
     // Connecting and shaking hands end well before the call does: a timeout of the call cannot say whether
-    // anything was sent, theirs can.
-    let third = timeout / 3;
-    let connector =
-        connector.limit(1024).timeout(third).handshake_timeout(third).conn_keep_alive(Duration::from_secs(5));
+    // anything was sent, theirs can. More connections than the account's budget allows calls never wait for one.
+    let connector = connector
+        .limit(2048)
+        .timeout(connect)
+        .handshake_timeout(connect)
+        .conn_keep_alive(Duration::from_secs(5));
     awc::Client::builder()
         .connector(connector)
-        .timeout(timeout)
+        .timeout(longest)
         .disable_redirects()
         .no_default_headers()
         .add_default_header((header::USER_AGENT, concat!("zengate/", env!("CARGO_PKG_VERSION"))))

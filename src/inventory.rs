@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use crate::authn::{Call, Identity};
 use crate::domain::InstanceId;
-use crate::http::{CallError, Client};
+use crate::http::{CallError, Client, Unsendable};
 use crate::metrics::Metrics;
 
 pub use attributes::{Agent, Attributes, Tag};
@@ -70,6 +70,8 @@ pub struct Unseen {
 pub enum Error {
     #[error("DescribeInstances got no answer: {0}")]
     Call(#[from] CallError),
+    #[error("DescribeInstances cannot be tried: {0}")]
+    Unsendable(#[from] Unsendable),
     #[error("DescribeInstances was refused with status {status}, code {}", code.as_deref().unwrap_or("none"))]
     Refused { status: u16, code: Option<String> },
     #[error("DescribeInstances answered what is not its format")]

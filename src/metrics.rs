@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::{
-    Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
@@ -36,6 +36,17 @@ pub struct Metrics {
     resets: IntCounterVec,
     upstream_requests: IntCounterVec,
     upstream_duration: HistogramVec,
+    upstream_errors: IntCounterVec,
+    upstream_retries: IntCounterVec,
+    upstream_refused: IntCounterVec,
+    upstream_in_flight: IntGauge,
+    upstream_queued: IntGauge,
+    upstream_rate: Gauge,
+    upstream_circuit: IntGaugeVec,
+    upstream_clock_offset: IntGauge,
+    access_key_read: IntGauge,
+    previous_key: IntCounter,
+    corrections: IntCounterVec,
     inventory_instances: IntGauge,
     inventory_refreshes: IntCounterVec,
     inventory_refreshed: IntGauge,
@@ -165,6 +176,53 @@ impl Metrics {
                 "zengate_upstream_request_duration_seconds",
                 "Time of a call to Zenlayer.",
                 &["action"],
+            ),
+            upstream_errors: counters(
+                "zengate_upstream_errors_total",
+                "Answers of Zenlayer that were no yes, by its code or their kind.",
+                &["action", "code"],
+            ),
+            upstream_retries: counters(
+                "zengate_upstream_retries_total",
+                "Resets tried again since surely nothing had come of them, by what came of the try before.",
+                &["outcome"],
+            ),
+            upstream_refused: counters(
+                "zengate_upstream_refused_total",
+                "Calls to Zenlayer that were not made, by why.",
+                &["reason"],
+            ),
+            upstream_in_flight: gauge("zengate_upstream_in_flight", "Calls to Zenlayer under way."),
+            upstream_queued: gauge("zengate_upstream_queued", "Calls that wait for their turn in the account's budget."),
+            upstream_rate: register(
+                &registry,
+                Gauge::new(
+                    "zengate_upstream_rate_ratio",
+                    "The part of upstream.requests_per_second that is used; below 1 after Zenlayer said that it is too much.",
+                )
+                .expect("the name is well formed"),
+            ),
+            upstream_circuit: gauges(
+                "zengate_upstream_circuit",
+                "The state of the circuit breaker, by action: 1 for the one it is in.",
+                &["action", "state"],
+            ),
+            upstream_clock_offset: gauge(
+                "zengate_upstream_clock_offset_seconds",
+                "How far this host's clock is ahead of Zenlayer's, by the newest answer.",
+            ),
+            access_key_read: gauge(
+                "zengate_access_key_last_read_successful",
+                "1 if the access key's files could be read at the last look, 0 if the key before stays in force.",
+            ),
+            previous_key: counter(
+                "zengate_access_key_previous_tried_total",
+                "Calls tried with the access key before, since Zenlayer refused the present one.",
+            ),
+            corrections: counters(
+                "zengate_resets_corrected_total",
+                "Unknown resets whose answer came late, by what it says.",
+                &["outcome"],
             ),
             inventory_instances: gauge(
                 "zengate_inventory_instances",
@@ -300,6 +358,65 @@ impl Metrics {
     pub fn called(&self, action: &'static str, outcome: &'static str, took: Duration) {
         self.upstream_requests.with_label_values(&[action, outcome]).inc();
         self.upstream_duration.with_label_values(&[action]).observe(took.as_secs_f64());
+    }
+
+    /// Zenlayer's answer was no yes; the empty code is a yes.
+    pub fn upstream_error(&self, action: &'static str, code: &'static str) {
+        if !code.is_empty() {
+            self.upstream_errors.with_label_values(&[action, code]).inc();
+        }
+    }
+
+    /// A reset is tried again after this outcome.
+    pub fn retried(&self, outcome: &'static str) {
+        self.upstream_retries.with_label_values(&[outcome]).inc();
+    }
+
+    /// A call was not made: `circuit-open`, `queue-full` or `queue-timeout`.
+    pub fn account_refused(&self, reason: &'static str) {
+        self.upstream_refused.with_label_values(&[reason]).inc();
+    }
+
+    /// So many calls are under way.
+    pub fn account_in_flight(&self, calls: usize) {
+        self.upstream_in_flight.set(i64::try_from(calls).unwrap_or(i64::MAX));
+    }
+
+    /// So many calls wait for their turn.
+    pub fn account_queued(&self, calls: usize) {
+        self.upstream_queued.set(i64::try_from(calls).unwrap_or(i64::MAX));
+    }
+
+    /// The part of the account's rate that is used.
+    pub fn account_rate(&self, factor: f64) {
+        self.upstream_rate.set(factor);
+    }
+
+    /// The circuit of an action is `closed`, `open` or `half-open`.
+    pub fn circuit(&self, action: &'static str, now: &'static str) {
+        for state in ["closed", "open", "half-open"] {
+            self.upstream_circuit.with_label_values(&[action, state]).set(i64::from(state == now));
+        }
+    }
+
+    /// How many seconds this host's clock is ahead of Zenlayer's.
+    pub fn clock_offset(&self, seconds: i64) {
+        self.upstream_clock_offset.set(seconds);
+    }
+
+    /// Whether the access key's files could be read.
+    pub fn access_key_read(&self, good: bool) {
+        self.access_key_read.set(i64::from(good));
+    }
+
+    /// A call is tried with the access key before.
+    pub fn previous_key_tried(&self) {
+        self.previous_key.inc();
+    }
+
+    /// An unknown reset turned out `accepted` or `rejected`.
+    pub fn corrected(&self, outcome: &'static str) {
+        self.corrections.with_label_values(&[outcome]).inc();
     }
 
     /// The inventory was refreshed, and holds that many instances.

@@ -249,6 +249,11 @@ impl Permit {
         &self.authorized
     }
 
+    /// The acting team.
+    pub fn team(&self) -> &TeamName {
+        self.authorized.seen().call().principal.team()
+    }
+
     /// For the maker of the intent: the charge now follows the outcome.
     pub fn into_parts(self) -> (Authorized, Charged) {
         (self.authorized, self.charged)

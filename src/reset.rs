@@ -3,13 +3,16 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 use crate::audit::{Facts, Receipt, Refused as Why, Trail, Unopened};
 use crate::authn::Call;
 use crate::authz::{Authorized, Denied, Policies, PolicyRevision};
-use crate::domain::TeamName;
+use crate::domain::{ResetId, TeamName};
+use crate::http::Unsendable;
 use crate::inventory::{Agent, Attributes, Blind, Inventory, Seen, Unseen};
-use crate::ratelimit::{self, Limit, Limited, Limiter};
-use crate::zenlayer::Zenlayer;
+use crate::ratelimit::{self, Limit, Limited, Limiter, Permit};
+use crate::zenlayer::{LateOutcome, Sent, Zenlayer};
 
 /// Everything that a reset passes through, as one worker holds it.
 #[derive(Clone)]
@@ -19,6 +22,8 @@ pub struct Gateway {
     pub limiter: Arc<Limiter>,
     pub trail: Arc<Trail>,
     pub zenlayer: Zenlayer,
+    /// Answers that are still listened for, at most so many.
+    pub late: Arc<Semaphore>,
 }
 
 /// What a reset would meet now; nothing of it is kept.
@@ -55,6 +60,9 @@ pub enum Refused {
     NotReady(Box<Authorized>, Unready),
     #[error(transparent)]
     Limited(#[from] Box<Limited>),
+    /// The circuit is open, or the account's budget is spent; dropping the permit gives its quotas back.
+    #[error("{1}")]
+    Unsendable(Box<Permit>, Unsendable),
     #[error(transparent)]
     Unopened(#[from] Box<Unopened>),
 }
@@ -81,9 +89,30 @@ impl Gateway {
         let seen = self.inventory.look(call).await?;
         let authorized = ready(self.authorize(seen)?)?;
         let permit = self.limiter.admit(authorized)?;
+        let slot = match self.zenlayer.reserve(permit.team()).await {
+            Ok(slot) => slot,
+            Err(why) => return Err(Refused::Unsendable(Box::new(permit), why)),
+        };
         let intent = self.trail.open(permit).await?;
-        let outcome = self.zenlayer.send(&intent).await;
-        Ok(self.trail.close(intent, outcome).await)
+        let Sent { outcome, late } = self.zenlayer.send(&intent, slot).await;
+        let receipt = self.trail.close(intent, outcome).await;
+        if let Some(late) = late {
+            self.await_late(receipt.reset().id, late);
+        }
+        Ok(receipt)
+    }
+
+    /// Listens on for the answer of a reset that was given up: what it says corrects the record. A stop does not wait
+    /// for it.
+    fn await_late(&self, id: ResetId, late: LateOutcome) {
+        let Ok(place) = self.late.clone().try_acquire_owned() else { return };
+        let trail = self.trail.clone();
+        tokio::task::spawn_local(async move {
+            let _place = place;
+            if let Some(outcome) = late.come().await {
+                trail.correct(id, &outcome).await;
+            }
+        });
     }
 
     /// Goes as far as a reset does before it charges anything.
@@ -194,6 +223,10 @@ impl Refused {
                     },
                 })
             }
+            Self::Unsendable(permit, why) => Facts::of_authorized(permit.authorized()).refused(match why {
+                Unsendable::Spent(_) => Why::AccountBudget,
+                Unsendable::Suspended(_) => Why::Circuit,
+            }),
             Self::Unopened(unopened) => {
                 Facts::of_authorized(unopened.permit.authorized()).refused(Why::Trail)
             }

@@ -1,23 +1,52 @@
 //! [`Intent`] -> [`Outcome`]: the one call that changes a password, and what its answer means.
 
 mod answer;
+mod codes;
 
+use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use backon::{BackoffBuilder, ExponentialBuilder};
 use serde::Serialize;
+use tower::retry::budget::{Budget, TpsBudget};
 use zeroize::Zeroizing;
 
 use crate::audit::Intent;
-use crate::domain::Outcome;
-use crate::http::{Action, CallError, Client};
+use crate::config::Upstream;
+use crate::domain::{Outcome, Rejection, TeamName};
+use crate::http::{Action, Answer, CallError, Client, Late, Share, Slot, Unsendable};
 use crate::metrics::Metrics;
 
 /// Sends resets to Zenlayer.
 #[derive(Clone)]
 pub struct Zenlayer {
     client: Client,
+    retries: Rc<Retries>,
+    late: Duration,
     metrics: Arc<Metrics>,
+}
+
+/// When a reset of which surely nothing came is tried again.
+struct Retries {
+    most: usize,
+    window: Duration,
+    /// Of one worker: a fifth of its resets, and one a second beside, so that trying again never makes a bad hour
+    /// worse.
+    budget: TpsBudget,
+}
+
+/// What came of a reset, and what may still come of it.
+pub struct Sent {
+    pub outcome: Outcome,
+    /// Of one that was given up: what its answer says, if one comes after all.
+    pub late: Option<LateOutcome>,
+}
+
+/// An outcome that comes after the caller was answered.
+pub struct LateOutcome {
+    answer: Late,
+    longest: Duration,
 }
 
 /// The whole body, built from the typed request and never from the caller's bytes.
@@ -30,18 +59,48 @@ struct Body<'r> {
 
 impl Zenlayer {
     /// Calls over `client`.
-    pub fn new(client: Client, metrics: Arc<Metrics>) -> Self {
-        Self { client, metrics }
+    pub fn new(client: Client, settings: &Upstream, metrics: Arc<Metrics>) -> Self {
+        let retries = Retries {
+            most: settings.retries,
+            window: settings.retry_window,
+            budget: TpsBudget::new(Duration::from_secs(10), 1, 0.2),
+        };
+        Self { client, retries: Rc::new(retries), late: settings.late_answer, metrics }
     }
 
-    /// Sends the reset that is on record, once.
-    pub async fn send(&self, intent: &Intent) -> Outcome {
+    /// Leave to send one reset: from the circuit and from the account's budget. Asked for before the intent, so that
+    /// nothing is on record that could not be tried.
+    pub async fn reserve(&self, team: &TeamName) -> Result<Slot, Unsendable> {
+        self.client.reserve(Action::ResetPassword, Share::Team(team.clone())).await
+    }
+
+    /// Sends the reset that is on record. It is sent again only when surely nothing came of it.
+    pub async fn send(&self, intent: &Intent, slot: Slot) -> Sent {
+        let started = Instant::now();
+        let mut slot = slot;
+        let mut waits = backoff(self.retries.most);
+        self.retries.budget.deposit();
+        loop {
+            let (outcome, late) = self.once(intent, slot).await;
+            let Some(wait) = self.wait(&outcome, waits.next(), started) else {
+                return Sent { outcome, late: late.map(|answer| LateOutcome { answer, longest: self.late }) };
+            };
+            tokio::time::sleep(wait).await;
+            slot = match self.reserve(intent.authorized().seen().call().principal.team()).await {
+                Ok(slot) => slot,
+                Err(_) => return Sent { outcome, late: None },
+            };
+            self.metrics.retried(outcome.status().as_str());
+        }
+    }
+
+    async fn once(&self, intent: &Intent, slot: Slot) -> (Outcome, Option<Late>) {
         let request = &intent.authorized().seen().call().request;
         let started = Instant::now();
         let body = Body { instance_id: request.instance.as_str(), password: request.password.expose() };
-        let answer = self.client.call(Action::ResetPassword, bytes(&body)).await;
-        let outcome = match answer {
-            Ok(answer) => answer::read(&answer),
+        let (answer, late) = self.client.send(bytes(&body), slot).await;
+        let outcome = match &answer {
+            Ok(answer) => self.read(answer),
             Err(CallError::NotSent(why)) => {
                 tracing::warn!(audit.id = %intent.reset_id(), "Zenlayer cannot be reached, nothing was sent: {why}");
                 Outcome::NotSent
@@ -52,7 +111,41 @@ impl Zenlayer {
             }
         };
         self.metrics.called(Action::ResetPassword.label(), outcome.status().as_str(), started.elapsed());
-        outcome
+        (outcome, late)
+    }
+
+    fn read(&self, answer: &Answer) -> Outcome {
+        self.metrics.upstream_error(Action::ResetPassword.label(), answer::label(answer));
+        answer::read(answer)
+    }
+
+    /// How long to wait before another try; None: this was the last.
+    fn wait(&self, outcome: &Outcome, next: Option<Duration>, started: Instant) -> Option<Duration> {
+        let asked = match outcome {
+            Outcome::NotSent => Duration::ZERO,
+            Outcome::Rejected { why: Rejection::Busy { retry_after }, .. } => {
+                Duration::from_secs(retry_after.unwrap_or_default())
+            }
+            Outcome::Accepted { .. } | Outcome::Rejected { .. } | Outcome::Unknown { .. } => return None,
+        };
+        // Full jitter: anything up to the step, so that those who failed together do not try together.
+        let wait = next?.mul_f64(fastrand::f64()).max(asked);
+        let in_time = started.elapsed() + wait <= self.retries.window;
+        (in_time && self.retries.budget.withdraw()).then_some(wait)
+    }
+}
+
+/// 0.25, 0.5, 1, 2, 4 s.
+fn backoff(most: usize) -> impl Iterator<Item = Duration> {
+    ExponentialBuilder::new().with_min_delay(Duration::from_millis(250)).with_max_times(most).build()
+}
+
+impl LateOutcome {
+    /// Waits for it; None: nothing more can be learned.
+    pub async fn come(self) -> Option<Outcome> {
+        let answer = tokio::time::timeout(self.longest, self.answer).await.ok()?.ok()?;
+        let outcome = answer::read(&answer);
+        (!matches!(outcome, Outcome::Unknown { .. })).then_some(outcome)
     }
 }
 

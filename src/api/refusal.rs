@@ -7,6 +7,7 @@ use crate::audit::Receipt;
 use crate::authn::{self, TeamFault};
 use crate::authz::{Explanation, Unmet};
 use crate::domain::{Outcome, Rejection};
+use crate::http::Unsendable;
 use crate::inventory::Blind;
 use crate::ratelimit::{self, Limit, Spent};
 use crate::reset::{Refused, Unready};
@@ -134,6 +135,17 @@ impl From<Refused> for Problem {
                 ratelimit::Error::Overflow(_) => {
                     Self::unavailable("No more quotas can be counted now. Nothing was sent.")
                 }
+            },
+            Refused::Unsendable(_, why) => Self {
+                retry_after: Some(why.retry_after()),
+                ..Self::unavailable(match why {
+                    Unsendable::Spent(_) => {
+                        "The account's budget of calls to Zenlayer is spent. Nothing was sent; try again."
+                    }
+                    Unsendable::Suspended(_) => {
+                        "Zenlayer fails, so no call is made for a while. Nothing was sent; try again."
+                    }
+                })
             },
             Refused::Unopened(unopened) => {
                 let source = &unopened.error;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::Parts;
 use crate::authn::Authenticator;
 use crate::authz::{Look, Policies, PolicyFaults, PolicyRevision};
+use crate::http::Endpoint;
 use crate::metrics::Metrics;
 use crate::ratelimit::Limiter;
 
@@ -19,6 +20,7 @@ pub struct Reloader {
     policies: Arc<Policies>,
     limiter: Arc<Limiter>,
     authenticator: Arc<Authenticator>,
+    endpoint: Arc<Endpoint>,
     metrics: Arc<Metrics>,
     /// One at a time: else the slower of two could put the older state back.
     turn: Arc<Mutex<()>>,
@@ -40,6 +42,7 @@ impl Reloader {
             policies: parts.policies.clone(),
             limiter: parts.limiter.clone(),
             authenticator: parts.shared.authenticator.clone(),
+            endpoint: parts.endpoint.clone(),
             metrics: parts.metrics.clone(),
             turn: Arc::default(),
         }
@@ -87,7 +90,7 @@ impl Reloader {
         }
     }
 
-    /// Reloads a folder when it has changed and stood still from one look to the next.
+    /// Reloads a folder, and the access key, when it has changed and stood still from one look to the next.
     pub(super) async fn watch(self) {
         let anew = || {
             let policies =
@@ -106,12 +109,13 @@ impl Reloader {
                 if candidate.as_mut().is_some_and(Watch::changed) {
                     reloader.reload_candidate();
                 }
+                reloader.endpoint.credentials().look();
                 (policies, candidate)
             });
             match looked.await {
                 Ok(watches) => (policies, candidate) = watches,
                 Err(panicked) => {
-                    tracing::error!("a look at the policies folder failed: {panicked}");
+                    tracing::error!("a look at the policies and the access key failed: {panicked}");
                     (policies, candidate) = anew();
                 }
             }

@@ -101,6 +101,10 @@ pub enum Refused {
     Inventory,
     /// The caller asked about too many instances that are not its own to view.
     LookupLimit,
+    /// Most calls to Zenlayer failed lately, so none is made.
+    Circuit,
+    /// The account's budget of calls to Zenlayer is spent.
+    AccountBudget,
     /// The intent could not be put on record.
     Trail,
 }

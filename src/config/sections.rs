@@ -7,8 +7,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 use jiff::tz::TimeZone;
 use secrecy::{ExposeSecret, SecretSlice};
-use url::Url;
 
+use super::upstream;
 use super::{Config, Reader, Table, issuers};
 
 /// `[server]`: what callers reach.
@@ -47,28 +47,19 @@ impl Secret {
     }
 }
 
+/// For seeing that a file has changed; it is never a caller's that is compared.
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose() == other.expose()
+    }
+}
+
+impl Eq for Secret {}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[redacted]")
     }
-}
-
-/// `[upstream]`: Zenlayer Cloud and the account's access key.
-#[derive(Debug, Clone)]
-pub struct Upstream {
-    /// `upstream.url`, scheme and authority; default `https://console.zenlayer.com`, http on loopback only.
-    pub url: Url,
-    pub access_key_id: String,
-    pub access_key_password: Secret,
-    /// Longest wait for Zenlayer, connect included (`upstream.timeout_seconds`, default 10).
-    /// Past it the outcome is `unknown`: the password may have changed.
-    pub timeout: Duration,
-    /// `upstream.action`, default `ResetInstancePassword`. The signature does not cover it.
-    pub action: String,
-    /// `upstream.version`, default `2025-09-01`.
-    pub version: String,
-    /// PEM certificates of the authorities to trust instead of the system's.
-    pub ca: Option<Vec<u8>>,
 }
 
 /// `[policies]`
@@ -185,7 +176,7 @@ pub(super) fn read(reader: &mut Reader) -> Option<Config> {
     let server = server(reader.table("server"));
     let operations = operations(reader.table("operations"));
     let issuers = issuers::read(reader.table("issuers"));
-    let upstream = upstream(reader.table("upstream"));
+    let upstream = upstream::read(reader.table("upstream"));
     let policies = policies(reader.table("policies"));
     let tokens = reader.table("tokens").integer("cache_capacity", Some(100_000), 0..=10_000_000);
     let limits = limits(reader.table("limits"));
@@ -271,64 +262,18 @@ fn audit(mut table: Table<'_>) -> Option<Audit> {
     table.path("path", Some("zengate.db")).map(|path| Audit { path })
 }
 
-fn upstream(mut table: Table<'_>) -> Option<Upstream> {
-    let url = table.string("url", Some("https://console.zenlayer.com"));
-    let url = url.and_then(|url| match upstream_url(&url) {
-        Ok(url) => Some(url),
-        Err(message) => {
-            table.fault("url", format!("{url:?}: {message}"));
-            None
-        }
-    });
-    let id = header_text(&mut table, "access_key_id", None);
-    let password =
-        table.file("access_key_password_file").map(|(_, bytes)| Secret::new(&bytes)).and_then(|secret| {
-            let empty = secret.expose().is_empty();
-            if empty {
-                table.fault("access_key_password_file", "is an empty file");
-            }
-            (!empty).then_some(secret)
-        });
-    let timeout = seconds(&mut table, "timeout_seconds", 10, 1..=120);
-    let action = header_text(&mut table, "action", Some("ResetInstancePassword"));
-    let version = header_text(&mut table, "version", Some("2025-09-01"));
-    let ca = table.optional_file("ca_file");
-    Some(Upstream {
-        url: url?,
-        access_key_id: id?,
-        access_key_password: password?,
-        timeout: timeout?,
-        action: action?,
-        version: version?,
-        ca: ca?,
-    })
-}
-
-/// Scheme, host and port alone. Plain HTTP would show every password to the network.
-fn upstream_url(text: &str) -> Result<Url, &'static str> {
-    const SHAPE: &str = "must be https://HOST or https://HOST:PORT";
-    let url = Url::parse(text).map_err(|_| SHAPE)?;
-    let bare =
-        url.username().is_empty() && url.password().is_none() && url.path() == "/" && url.query().is_none();
-    if !bare || url.fragment().is_some() {
-        return Err(SHAPE);
-    }
-    match url.scheme() {
-        "https" if url.has_host() => Ok(url),
-        "http" if issuers::on_loopback(&url) => Ok(url),
-        "http" => Err("http is for loopback only: use https"),
-        _ => Err(SHAPE),
-    }
-}
-
 /// A text that becomes part of a header: printable ASCII.
-fn header_text(table: &mut Table<'_>, key: &str, default: Option<&str>) -> Option<String> {
+pub(super) fn header_text(table: &mut Table<'_>, key: &str, default: Option<&str>) -> Option<String> {
     let text = table.string(key, default)?;
-    let good = !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && b != b',');
+    let good = is_header_text(&text);
     if !good {
         table.fault(key, "must be printable ASCII without spaces and commas");
     }
     good.then_some(text)
+}
+
+pub(super) fn is_header_text(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() && b != b',')
 }
 
 pub(super) fn seconds(

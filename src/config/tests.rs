@@ -29,7 +29,7 @@ fn load(text: &str, env: &[(&str, &str)]) -> Result<Config, String> {
 fn a_short_file_is_whole() {
     let config = load(GOOD, &[]).expect("good");
     assert_eq!(config.upstream.url.as_str(), "https://console.zenlayer.com/");
-    assert_eq!(config.upstream.access_key_password.expose(), b"secret", "without its line end");
+    assert_eq!(config.upstream.access_key.secret.expose(), b"secret", "without its line end");
     assert_eq!((config.upstream.timeout.as_secs(), config.server.shutdown.as_secs()), (10, 30));
     assert_eq!(config.operations.listen.to_string(), "127.0.0.1:9464");
     let shown = config.show();

@@ -94,7 +94,7 @@ impl Fetcher {
 
     async fn attempt(&self, url: &Url, address: SocketAddr, longest: usize) -> Result<Bytes, Miss> {
         let tls = (url.scheme() == "https").then_some(&self.tls);
-        let client = bare_client(tls, self.timeout);
+        let client = bare_client(tls, self.timeout / 3, self.timeout);
         let request = client.get(url.as_str()).address(address).no_decompress();
         let sent = request.insert_header((header::ACCEPT, "application/json")).send().await;
         let mut response = sent.map_err(|e| match e {

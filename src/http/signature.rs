@@ -1,7 +1,8 @@
 //! ZC2-HMAC-SHA256, Zenlayer's request signature (Zenlayer Cloud API 2.0, "Signature Algorithm v2").
 //!
-//! It covers the `content-type` and `host` headers, the body and the time; not the action, the version or
-//! the path. Those are therefore constants of the configuration, never a caller's.
+//! It covers the `content-type` and `host` headers, the body and the time, and further headers where
+//! `upstream.signed_headers` names them; never the path. What it does not cover is a constant of the configuration,
+//! never a caller's.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
@@ -20,14 +21,23 @@ impl Signer {
     }
 
     /// The `Authorization` header of a request with these headers and body, at `timestamp` (UNIX seconds).
-    pub fn authorization(&self, timestamp: i64, host: &str, content_type: &str, body: &[u8]) -> String {
+    /// The headers' names are in lower case and in the order of ASCII.
+    pub fn authorization(&self, timestamp: i64, headers: &[(&str, &str)], body: &[u8]) -> String {
         let mut canonical = Sha256::new();
         // Zenlayer signs the constant "/" and an empty query, whatever the request's path.
-        canonical.update("POST\n/\n\ncontent-type:");
-        canonical.update(content_type);
-        canonical.update("\nhost:");
-        canonical.update(host);
-        canonical.update("\n\ncontent-type;host\n");
+        canonical.update("POST\n/\n\n");
+        for (name, value) in headers {
+            canonical.update(name);
+            canonical.update(":");
+            canonical.update(value.trim().to_ascii_lowercase());
+            canonical.update("\n");
+        }
+        canonical.update("\n");
+        for (place, (name, _)) in headers.iter().enumerate() {
+            canonical.update(if place == 0 { "" } else { ";" });
+            canonical.update(name);
+        }
+        canonical.update("\n");
         canonical.update(hex_digest(&Sha256::digest(body)));
 
         let mut mac = self.key.clone();
@@ -37,10 +47,14 @@ impl Signer {
         mac.update(&hex_digest(&canonical.finalize()));
         let signature = hex_digest(&mac.finalize().into_bytes());
 
-        let mut header = String::with_capacity(140 + self.access_key_id.len());
+        let mut header = String::with_capacity(200 + self.access_key_id.len());
         header.push_str("ZC2-HMAC-SHA256 Credential=");
         header.push_str(&self.access_key_id);
-        header.push_str(", SignedHeaders=content-type;host, Signature=");
+        for (place, (name, _)) in headers.iter().enumerate() {
+            header.push_str(if place == 0 { ", SignedHeaders=" } else { ";" });
+            header.push_str(name);
+        }
+        header.push_str(", Signature=");
         header.push_str(std::str::from_utf8(&signature).expect("hexadecimal digits are ASCII"));
         header
     }
@@ -58,6 +72,8 @@ mod tests {
     use serde::Deserialize;
 
     use super::*;
+
+    const HEADERS: [(&str, &str); 2] = [("content-type", "application/json"), ("host", "h")];
 
     #[derive(Deserialize)]
     struct Vector {
@@ -78,7 +94,8 @@ mod tests {
         assert_eq!(vectors.len(), 6);
         for v in vectors {
             let signer = Signer::new(&v.access_key_id, v.access_key_password.as_bytes());
-            let header = signer.authorization(v.timestamp, &v.host, &v.content_type, v.body.as_bytes());
+            let headers = [("content-type", v.content_type.as_str()), ("host", v.host.as_str())];
+            let header = signer.authorization(v.timestamp, &headers, v.body.as_bytes());
             assert_eq!(header, v.authorization, "{} at {}", v.note, v.timestamp);
         }
     }
@@ -90,8 +107,8 @@ mod tests {
             let mut other = body.clone();
             other[at.index(body.len())] ^= flip;
             prop_assert_ne!(
-                signer.authorization(1, "h", "application/json", &body),
-                signer.authorization(1, "h", "application/json", &other)
+                signer.authorization(1, &HEADERS, &body),
+                signer.authorization(1, &HEADERS, &other)
             );
         }
     }

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use super::Error;
 use super::attributes::{Agent, Attributes, Tag, UNKNOWN};
 use crate::domain::InstanceId;
-use crate::http::{Action, Client};
+use crate::http::{Action, Client, Share};
 
 /// Most instances that Zenlayer tells at a time.
 pub(super) const PAGE: usize = 1000;
@@ -95,8 +95,8 @@ pub(super) async fn page(client: &Client, number: usize, texts: &mut Texts) -> R
 }
 
 async fn call(client: &Client, body: &serde_json::Value, texts: &mut Texts) -> Result<Page, Error> {
-    let answer =
-        client.call(Action::DescribeInstances, Zeroizing::new(body.to_string().into_bytes())).await?;
+    let slot = client.reserve(Action::DescribeInstances, Share::Inventory).await?;
+    let answer = client.call(Zeroizing::new(body.to_string().into_bytes()), slot).await?;
     let envelope: Option<Envelope> = serde_json::from_slice(&answer.body).ok();
     let code = envelope.as_ref().and_then(|e| e.code.clone());
     if answer.status != 200 || code.is_some() {

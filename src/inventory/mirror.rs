@@ -227,6 +227,7 @@ pub(super) async fn asked<T>(
         Err(Error::Call(CallError::NotSent(_))) => "not_sent",
         Err(Error::Call(CallError::Unanswered(_))) => "unanswered",
         Err(Error::Refused { .. }) => "refused",
+        Err(Error::Unsendable(_)) => "unsendable",
         Err(Error::Unreadable | Error::TooMany | Error::Budget) => "unreadable",
     };
     metrics.called(Action::DescribeInstances.label(), outcome, time.elapsed());

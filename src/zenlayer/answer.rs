@@ -1,22 +1,6 @@
-use serde::Deserialize;
-
+use super::codes::{self, Meaning};
 use crate::domain::{Outcome, Rejection};
 use crate::http::Answer;
-
-/// Zenlayer's envelope: `requestId` at the top, or in `response`; `code` when it refuses.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Envelope {
-    request_id: Option<String>,
-    code: Option<String>,
-    response: Option<Inner>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Inner {
-    request_id: Option<String>,
-}
 
 /// What an answer proves. Only a 200 that names its request says yes, and only a 4xx with a code, or the
 /// firewall, says no; all else may have changed the password.
@@ -24,48 +8,53 @@ pub(super) fn read(answer: &Answer) -> Outcome {
     if answer.firewall && matches!(answer.status, 403 | 451) {
         return Outcome::Rejected { why: Rejection::Gateway, upstream_code: None, upstream_request_id: None };
     }
-    let envelope: Option<Envelope> = serde_json::from_slice(&answer.body).ok();
-    let (code, request_id) = match envelope {
-        Some(Envelope { request_id, code, response }) => (
-            code.and_then(bounded),
-            request_id.or(response.and_then(|inner| inner.request_id)).and_then(bounded),
-        ),
-        None => (None, None),
-    };
-    match (answer.status, code, request_id) {
+    match (answer.status, answer.code.clone(), answer.request_id.clone()) {
         (200, None, Some(upstream_request_id)) => Outcome::Accepted { upstream_request_id },
-        (400..=499, Some(code), upstream_request_id) if code != "REQUEST_TIMED_OUT" => {
-            Outcome::Rejected { why: meaning(answer, &code), upstream_code: Some(code), upstream_request_id }
-        }
+        (400..=499, Some(code), upstream_request_id) => match rejection(answer, &code) {
+            Some(why) => Outcome::Rejected { why, upstream_code: Some(code), upstream_request_id },
+            None => Outcome::Unknown { upstream_code: Some(code), upstream_request_id },
+        },
         (_, upstream_code, upstream_request_id) => Outcome::Unknown { upstream_code, upstream_request_id },
     }
 }
 
-/// Zenlayer's codes, as far as they mean something to a caller.
-fn meaning(answer: &Answer, code: &str) -> Rejection {
-    match code {
-        "INVALID_PASSWORD_MALFORMED" => Rejection::Password,
-        "OPERATION_DENIED_INSTANCE_IN_OPERATION" | "OPERATION_DENIED_INSTANCE_NOT_RUNNING" => {
-            Rejection::NotReady
-        }
-        "INVALID_INSTANCE_NOT_FOUND" | "OPERATION_FAILED_RESOURCE_NOT_FOUND" => Rejection::NotFound,
-        "REQUEST_LIMIT_EXCEEDED" => Rejection::Busy { retry_after: answer.retry_after },
-        _ if answer.status == 429 => Rejection::Busy { retry_after: answer.retry_after },
-        _ => Rejection::Gateway,
+/// Why a 4xx says no; None: it does not say so. An unknown code goes by its status.
+fn rejection(answer: &Answer, code: &str) -> Option<Rejection> {
+    let busy = Rejection::Busy { retry_after: answer.retry_after };
+    match codes::find(code).map(|code| &code.meaning) {
+        Some(Meaning::TooMuch) => Some(busy),
+        Some(Meaning::Unknown) => None,
+        _ if answer.status == 429 => Some(busy),
+        Some(Meaning::Rejected(why)) => Some(*why),
+        None => Some(Rejection::Gateway),
     }
 }
 
-/// Text from outside, fit for a record and an answer: printable ASCII, at most 128 characters.
-fn bounded(text: String) -> Option<String> {
-    (matches!(text.len(), 1..=128) && text.bytes().all(|b| b.is_ascii_graphic())).then_some(text)
+/// The metric's label of an answer that says no, or of one that says nothing: a code of the table, or its kind.
+pub(super) fn label(answer: &Answer) -> &'static str {
+    match (&answer.code, answer.status) {
+        _ if answer.firewall => "firewall",
+        (Some(code), status) => match codes::find(code) {
+            Some(code) => code.name,
+            None if status < 500 => "other-4xx",
+            None => "other-5xx",
+        },
+        (None, 200) if answer.request_id.is_some() => "",
+        (None, 500..) => "no-code-5xx",
+        (None, _) => "unreadable",
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn answer(status: u16, firewall: bool, body: &str) -> Answer {
+        Answer { firewall, ..Answer::for_test(status, body) }
+    }
+
     fn outcome(status: u16, firewall: bool, body: &str) -> Outcome {
-        read(&Answer { status, firewall, retry_after: None, body: body.to_owned().into() })
+        read(&answer(status, firewall, body))
     }
 
     #[test]
@@ -90,6 +79,7 @@ mod tests {
             ("400 without one", 400, false, flat, "unknown"),
             ("408 from a proxy", 408, false, "", "unknown"),
             ("timed out upstream", 400, false, r#"{"code":"REQUEST_TIMED_OUT"}"#, "unknown"),
+            ("its own error with a 4xx", 400, false, r#"{"code":"INTERNAL_SERVER_ERROR"}"#, "unknown"),
             ("403 of the API", 403, false, coded, "rejected"),
             ("403 of some proxy", 403, false, "<html>", "unknown"),
             ("403 of the firewall", 403, true, "<html>", "rejected"),
@@ -129,5 +119,27 @@ mod tests {
                 other => panic!("{code}: {other:?}"),
             }
         }
+    }
+
+    #[test]
+    fn labels_come_from_a_closed_set() {
+        for (status, firewall, body, expected) in [
+            (200, false, r#"{"requestId":"T1"}"#, ""),
+            (400, false, r#"{"code":"INVALID_PASSWORD_MALFORMED"}"#, "INVALID_PASSWORD_MALFORMED"),
+            (418, false, r#"{"code":"TEAPOT"}"#, "other-4xx"),
+            (500, false, r#"{"code":"TEAPOT"}"#, "other-5xx"),
+            (503, false, "", "no-code-5xx"),
+            (200, false, "garbage", "unreadable"),
+            (404, false, "<html>", "unreadable"),
+            (403, true, "<html>", "firewall"),
+        ] {
+            assert_eq!(label(&answer(status, firewall, body)), expected, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn no_code_stands_in_the_table_twice() {
+        let names: std::collections::HashSet<_> = codes::CODES.iter().map(|code| code.name).collect();
+        assert_eq!(names.len(), codes::CODES.len());
     }
 }

@@ -294,6 +294,8 @@ fn lay_out(folder: &Path, upstream: &str, setup: &Setup<'_>) {
         access_key_id = "ak-test"
         access_key_password_file = "access-key-password"
         timeout_seconds = 2
+        requests_per_second = 10000
+        max_concurrent = 512
         [inventory]
         refresh_seconds = 1
         "#

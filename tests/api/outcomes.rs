@@ -43,13 +43,6 @@ fn each_answer_of_zenlayers_has_its_status_and_its_outcome() {
             "rejected",
         ),
         ("an unknown code", answer(418, json!({}), &coded("TEAPOT")), 502, "upstream-refused", "rejected"),
-        (
-            "too many",
-            answer(429, json!({ "retry-after": "7" }), &coded("REQUEST_LIMIT_EXCEEDED")),
-            503,
-            "unavailable",
-            "rejected",
-        ),
         ("the firewall", answer(403, html, "<html>"), 502, "upstream-refused", "rejected"),
         ("451", answer(451, json!({}), ""), 502, "upstream-refused", "rejected"),
         (
@@ -95,13 +88,28 @@ fn each_answer_of_zenlayers_has_its_status_and_its_outcome() {
         let read = gateway.call("GET", &location, Some(&payments()), None).json();
         assert_eq!(read["status"], outcome, "{row}");
         assert_eq!(read.get("upstreamCode"), told.json().get("upstreamCode"), "{row}");
-        if row == "too many" {
-            assert_eq!(told.header("retry-after"), Some("7"));
-        }
         if row == "500" {
             assert_eq!(told.json()["upstreamRequestId"], "T-42", "Zenlayer's request id is never lost");
         }
     }
+}
+
+#[test]
+fn zenlayer_s_own_limit_is_told_and_holds_all_calls_back() {
+    let gateway = TestGateway::spawn();
+    let body = r#"{"requestId":"T-42","code":"REQUEST_LIMIT_EXCEEDED","message":"m"}"#;
+    gateway.fault(answer(429, json!({ "retry-after": "7" }), body));
+    let told = gateway.reset(&payments(), "pay-1");
+    assert_eq!((told.status, told.problem().as_str()), (503, "unavailable"), "{told:?}");
+    assert_eq!((told.header("retry-after"), &told.json()["upstreamRequestId"]), (Some("7"), &json!("T-42")));
+    assert_eq!(gateway.resets_sent(), 1, "7 s are longer than a reset is tried again");
+    let told = gateway.reset(&payments(), "pay-2");
+    assert_eq!(told.status, 503, "{told:?}");
+    assert_eq!(gateway.resets_sent(), 1, "nor is another tried meanwhile");
+    let waits: u64 = told.header("retry-after").and_then(|text| text.parse().ok()).expect("seconds");
+    assert!((2..=7).contains(&waits), "{waits}");
+    let ratio = gateway.metric("zengate_upstream_rate_ratio");
+    assert!((0.5..0.9).contains(&ratio), "half, and recovering: {ratio}");
 }
 
 #[test]

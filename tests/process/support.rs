@@ -129,7 +129,8 @@ pub fn configured(simulator: &Simulator) -> TempDir {
         "[server]\nlisten = \"127.0.0.1:{}\"\nworkers = 1\n[operations]\nlisten = \"127.0.0.1:{}\"\n\
          [issuers.corp]\nissuer = \"{}\"\nalgorithms = [\"ES256\"]\njwks_file = \"jwks.json\"\n\
          may_assert_teams = [\"payments\"]\n[upstream]\nurl = \"{}\"\naccess_key_id = \"{ACCESS_KEY_ID}\"\n\
-         access_key_password_file = \"key\"\n",
+         access_key_password_file = \"key\"\n\
+         requests_per_second = 10000\nmax_concurrent = 512\n",
         free_port(),
         free_port(),
         crate::keys::CORP,

@@ -79,6 +79,6 @@ fn live(config: &Config) -> Result<Vec<Attributes>, Failure> {
             "Zenlayer does not tell its instances: {e}; --inventory FILE takes them from a file instead"
         ))
     };
-    let endpoint = Endpoint::new(&config.upstream).map_err(|e| failed(&e))?;
+    let endpoint = Endpoint::new(&config.upstream, Arc::default()).map_err(|e| failed(&e))?;
     app::block_on(async { inventory::all(&Client::new(Arc::new(endpoint))).await }).map_err(|e| failed(&e))
 }

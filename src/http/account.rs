@@ -1,0 +1,410 @@
+//! The account's own budget: so many requests a second, so many at a time, shared fairly between all who ask.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+use tokio::time::timeout_at;
+
+use crate::config::Budget;
+use crate::domain::TeamName;
+use crate::metrics::Metrics;
+
+/// What is left of the rate at the least after Zenlayer has said again and again that it is too much.
+const LEAST: f64 = 0.05;
+/// What comes back of the rate each second after that.
+const RECOVERY: f64 = 0.05;
+/// Longest pause that Zenlayer can ask for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Who a call is made for. Each waits in a line of its own, and the lines take turns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Share {
+    Team(TeamName),
+    /// Looking instances up, and refreshing what is known of them.
+    Inventory,
+}
+
+/// No turn comes in time; nothing was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the account's budget is spent")]
+pub struct Spent {
+    pub retry_after: Duration,
+}
+
+/// All that calls Zenlayer, of all workers.
+pub struct Account {
+    settings: Budget,
+    state: Mutex<State>,
+    metrics: Arc<Metrics>,
+}
+
+/// One call's leave: a place among those under way, and one request of the rate. Gives the place back when dropped.
+pub(super) struct Turn(Arc<Account>);
+
+struct State {
+    in_flight: usize,
+    rate: Rate,
+    lines: VecDeque<Line>,
+    waiting: usize,
+}
+
+struct Line {
+    share: Share,
+    waiting: VecDeque<oneshot::Sender<Turn>>,
+}
+
+/// So many a second, a second's worth at once; less after Zenlayer said that it is too much.
+struct Rate {
+    per_second: f64,
+    /// When the next request would come if all were evenly spaced (GCRA's theoretical arrival time).
+    arrival: Instant,
+    /// The part of `per_second` that is used, as of `learned`.
+    factor: f64,
+    learned: Instant,
+    lowered: Option<Instant>,
+    paused_until: Instant,
+}
+
+impl Account {
+    pub fn new(settings: Budget, metrics: Arc<Metrics>) -> Self {
+        let now = Instant::now();
+        let rate = Rate {
+            per_second: f64::from(settings.requests_per_second),
+            arrival: now,
+            factor: 1.0,
+            learned: now,
+            lowered: None,
+            paused_until: now,
+        };
+        let state = State { in_flight: 0, rate, lines: VecDeque::new(), waiting: 0 };
+        metrics.account_rate(1.0);
+        Self { settings, state: Mutex::new(state), metrics }
+    }
+
+    /// Waits for a turn, behind others of the same share only, at most `queue_seconds` long.
+    pub(super) async fn turn(self: &Arc<Self>, share: Share) -> Result<Turn, Spent> {
+        let until = Instant::now() + self.settings.patience;
+        let mut granted = match self.ask(share)? {
+            Asked::Now(turn) => return Ok(turn),
+            Asked::Later(granted) => granted,
+        };
+        loop {
+            // Whoever gives a place back serves the lines; when it is the rate that is waited for, nobody else does.
+            let look = self.next().min(until);
+            match timeout_at(look.into(), &mut granted).await {
+                Ok(Ok(turn)) => return Ok(turn),
+                Ok(Err(_)) => return Err(self.spent()),
+                Err(_) if look >= until => {
+                    granted.close();
+                    // It may have come in this very moment.
+                    return granted.try_recv().map_err(|_| {
+                        self.metrics.account_refused("queue-timeout");
+                        self.spent()
+                    });
+                }
+                Err(_) => self.serve(),
+            }
+        }
+    }
+
+    /// Zenlayer says that it is too much: half the rate from now on, and nothing for as long as it asks for.
+    pub(super) fn too_much(&self, retry_after: Option<u64>) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        let pause = Duration::from_secs(retry_after.unwrap_or_default()).min(LONGEST_PAUSE);
+        state.rate.paused_until = state.rate.paused_until.max(now + pause);
+        // Answers to calls of the same moment say the same thing once.
+        let again = Duration::from_millis(500);
+        if state.rate.lowered.is_none_or(|lowered| now.duration_since(lowered) > again) {
+            let factor = (state.rate.factor(now) / 2.0).max(LEAST);
+            (state.rate.factor, state.rate.learned, state.rate.lowered) = (factor, now, Some(now));
+            self.metrics.account_rate(factor);
+            tracing::warn!(
+                factor,
+                "Zenlayer says that there are too many requests: the account's rate is lowered, and recovers with time"
+            );
+        }
+    }
+
+    fn ask(self: &Arc<Self>, share: Share) -> Result<Asked, Spent> {
+        let now = Instant::now();
+        let mut state = self.lock();
+        if state.waiting == 0 && state.is_free(now, &self.settings) {
+            return Ok(Asked::Now(self.take(&mut state, now)));
+        }
+        let place = state.lines.iter().position(|line| line.share == share);
+        let own = place.map_or(0, |place| state.lines[place].waiting.len());
+        // A quarter of the room at the most for one share: else the busiest would leave none to the others.
+        if state.waiting >= self.settings.queue || own >= self.settings.queue.div_ceil(4) {
+            drop(state);
+            self.metrics.account_refused("queue-full");
+            return Err(self.spent());
+        }
+        let (grant, granted) = oneshot::channel();
+        match place {
+            Some(place) => state.lines[place].waiting.push_back(grant),
+            None => state.lines.push_back(Line { share, waiting: VecDeque::from([grant]) }),
+        }
+        state.waiting += 1;
+        self.metrics.account_queued(state.waiting);
+        Ok(Asked::Later(granted))
+    }
+
+    /// Gives turns out, a share after the other, for as long as there are any.
+    fn serve(self: &Arc<Self>) {
+        let now = Instant::now();
+        // Those whose receiver is gone are dropped behind the lock, since that takes it.
+        let mut unwanted = Vec::new();
+        let mut state = self.lock();
+        while state.waiting > 0 && state.is_free(now, &self.settings) {
+            let Some(mut line) = state.lines.pop_front() else { break };
+            let next = line.waiting.pop_front();
+            if !line.waiting.is_empty() {
+                state.lines.push_back(line);
+            }
+            let Some(grant) = next else { continue };
+            state.waiting -= 1;
+            if !grant.is_closed() {
+                unwanted.extend(grant.send(self.take(&mut state, now)).err());
+            }
+        }
+        self.metrics.account_queued(state.waiting);
+        drop(state);
+        drop(unwanted);
+    }
+
+    fn take(self: &Arc<Self>, state: &mut State, now: Instant) -> Turn {
+        state.in_flight += 1;
+        state.rate.take(now);
+        self.metrics.account_in_flight(state.in_flight);
+        Turn(self.clone())
+    }
+
+    /// When a turn comes, as far as the rate goes.
+    fn next(&self) -> Instant {
+        let now = Instant::now();
+        self.lock().rate.next(now).max(now + Duration::from_millis(1))
+    }
+
+    fn spent(&self) -> Spent {
+        let wait = self.lock().rate.paused_until.saturating_duration_since(Instant::now());
+        Spent { retry_after: wait.max(Duration::from_secs(1)) }
+    }
+
+    /// Whatever panicked while it held the lock left counters behind that still count.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+enum Asked {
+    Now(Turn),
+    Later(oneshot::Receiver<Turn>),
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.in_flight -= 1;
+        self.0.metrics.account_in_flight(state.in_flight);
+        if let Some(factor) = state.rate.recovered(Instant::now()) {
+            self.0.metrics.account_rate(factor);
+        }
+        let waited_for = state.waiting > 0;
+        drop(state);
+        if waited_for {
+            self.0.serve();
+        }
+    }
+}
+
+impl State {
+    fn is_free(&self, now: Instant, settings: &Budget) -> bool {
+        self.in_flight < settings.max_concurrent && self.rate.next(now) <= now
+    }
+}
+
+impl Rate {
+    fn factor(&self, now: Instant) -> f64 {
+        (self.factor + RECOVERY * now.duration_since(self.learned).as_secs_f64()).min(1.0)
+    }
+
+    /// What is used of the rate, while it recovers.
+    fn recovered(&mut self, now: Instant) -> Option<f64> {
+        if self.factor >= 1.0 {
+            return None;
+        }
+        (self.factor, self.learned) = (self.factor(now), now);
+        Some(self.factor)
+    }
+
+    fn interval(&self, now: Instant) -> Duration {
+        Duration::from_secs_f64(1.0 / (self.per_second * self.factor(now)))
+    }
+
+    /// When the next request may go: now, or later.
+    fn next(&self, now: Instant) -> Instant {
+        // A second's worth may go at once, one request at the least.
+        let ahead = Duration::from_secs(1).saturating_sub(self.interval(now));
+        let free = self.arrival.checked_sub(ahead).unwrap_or(now);
+        free.max(self.paused_until).max(now)
+    }
+
+    fn take(&mut self, now: Instant) {
+        self.arrival = self.arrival.max(now) + self.interval(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    fn account(requests_per_second: u32, max_concurrent: usize, queue: usize, patience: u64) -> Arc<Account> {
+        let patience = Duration::from_millis(patience);
+        let settings = Budget { requests_per_second, max_concurrent, queue, patience };
+        Arc::new(Account::new(settings, Arc::default()))
+    }
+
+    fn team(name: &str) -> Share {
+        Share::Team(name.parse().expect("a name"))
+    }
+
+    /// Lets what was spawned run until it waits.
+    async fn settle() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+
+    #[tokio::test]
+    async fn one_team_s_batch_does_not_starve_another_s_single_call() {
+        let account = account(10_000, 1, 256, 5_000);
+        let held = account.turn(team("a")).await.expect("free");
+        let (order, mut calls) = (Arc::new(Mutex::new(Vec::new())), JoinSet::new());
+        let mut ask = |name: &'static str| {
+            let (account, order) = (account.clone(), order.clone());
+            calls.spawn(async move {
+                let turn = account.turn(team(name)).await.expect("in time");
+                order.lock().expect("no panic").push(name);
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                drop(turn);
+            });
+        };
+        (0..40).for_each(|_| ask("a"));
+        settle().await;
+        ask("b");
+        settle().await;
+        drop(held);
+        while calls.join_next().await.is_some() {}
+        let order = order.lock().expect("no panic");
+        assert_eq!(order.len(), 41);
+        let place = order.iter().position(|name| *name == "b").expect("served");
+        assert!(place <= 1, "behind one of the batch at most: {place}");
+    }
+
+    #[tokio::test]
+    async fn no_more_are_under_way_than_allowed_and_places_are_given_back() {
+        let account = account(100_000, 3, 1_000, 5_000);
+        let (now, most, mut calls) =
+            (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)), JoinSet::new());
+        for n in 0..200 {
+            let (account, now, most) = (account.clone(), now.clone(), most.clone());
+            calls.spawn(async move {
+                let asking = account.turn(team("a"));
+                // Some give up, with a turn in hand or without.
+                if n % 7 == 0 {
+                    _ = tokio::time::timeout(Duration::from_micros(n * 50), asking).await;
+                    return;
+                }
+                let turn = asking.await.expect("in time");
+                most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                now.fetch_sub(1, Ordering::SeqCst);
+                drop(turn);
+            });
+        }
+        while let Some(ended) = calls.join_next().await {
+            ended.expect("no panic");
+        }
+        assert_eq!(most.load(Ordering::SeqCst), 3);
+        let state = account.lock();
+        assert_eq!((state.in_flight, state.waiting, state.lines.len()), (0, 0, 0));
+    }
+
+    #[tokio::test]
+    async fn the_rate_is_a_second_s_worth_and_then_evenly_spaced() {
+        let account = account(100, 1_000, 1_000, 5_000);
+        let began = Instant::now();
+        for _ in 0..100 {
+            drop(account.turn(team("a")).await.expect("free"));
+        }
+        assert!(began.elapsed() < Duration::from_millis(500), "at once");
+        for _ in 0..20 {
+            drop(account.turn(team("a")).await.expect("in time"));
+        }
+        let took = began.elapsed();
+        assert!(took >= Duration::from_millis(190), "20 more take 10 ms each: {took:?}");
+    }
+
+    #[tokio::test]
+    async fn the_queue_is_short_and_no_share_takes_all_of_it() {
+        let account = account(100_000, 1, 8, 300);
+        let held = account.turn(team("a")).await.expect("free");
+        let mut waiting = JoinSet::new();
+        for name in ["a", "a", "b", "b", "c", "c", "d", "d"] {
+            let account = account.clone();
+            waiting.spawn(async move { account.turn(team(name)).await.map(drop) });
+        }
+        settle().await;
+        let began = Instant::now();
+        for name in ["a", "e"] {
+            let refused = account.turn(team(name)).await.map(drop);
+            assert_eq!(refused, Err(Spent { retry_after: Duration::from_secs(1) }), "{name}");
+        }
+        assert!(began.elapsed() < Duration::from_millis(100), "refused at once");
+        while let Some(ended) = waiting.join_next().await {
+            assert!(ended.expect("no panic").is_err(), "nobody waits longer than the queue allows");
+        }
+        drop(held);
+        assert!(account.turn(team("e")).await.is_ok());
+        let state = account.lock();
+        assert_eq!((state.in_flight, state.waiting), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_quarter_of_the_queue_is_one_share_s_at_the_most() {
+        let account = account(100_000, 1, 8, 300);
+        let _held = account.turn(team("a")).await.expect("free");
+        let mut waiting = JoinSet::new();
+        for _ in 0..5 {
+            let account = account.clone();
+            waiting.spawn(async move {
+                (Instant::now(), account.turn(team("a")).await.map(drop), Instant::now())
+            });
+        }
+        let mut at_once = 0;
+        while let Some(ended) = waiting.join_next().await {
+            let (from, refused, to) = ended.expect("no panic");
+            assert!(refused.is_err());
+            at_once += usize::from(to - from < Duration::from_millis(150));
+        }
+        assert_eq!(at_once, 3, "two waited");
+    }
+
+    #[tokio::test]
+    async fn too_much_halves_the_rate_once_a_moment_and_pauses() {
+        let account = account(1_000, 1_000, 1_000, 100);
+        (0..20).for_each(|_| account.too_much(None));
+        assert!((0.5..0.6).contains(&account.lock().rate.factor(Instant::now())));
+        drop(account.turn(team("a")).await.expect("slower, but it goes on"));
+        account.too_much(Some(2));
+        let spent = account.turn(team("a")).await.map(drop).expect_err("Zenlayer asked for a pause");
+        assert!(spent.retry_after > Duration::from_secs(1), "{spent:?}");
+        let later = Instant::now() + Duration::from_secs(60);
+        assert!(account.lock().rate.factor(later) >= 1.0, "it recovers");
+    }
+}
