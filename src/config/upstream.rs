@@ -93,7 +93,9 @@ impl KeyFiles {
     /// The key as the files now have it.
     pub fn read(&self) -> Result<AccessKey, String> {
         let read = |path: &PathBuf| {
-            std::fs::read(path).map(zeroize::Zeroizing::new).map_err(|e| format!("{}: {e}", path.display()))
+            std::fs::read(path)
+                .map(zeroize::Zeroizing::new)
+                .map_err(|e| format!("{} cannot be read: {e}", path.display()))
         };
         let id = match &self.id {
             KeyId::Text(id) => id.clone(),
