@@ -2,7 +2,7 @@
 //!
 //! Written from the vendor's documentation and sharing no code with the gateway, so that the two check each
 //! other. Plain HTTP/1.1 over a bare socket, because faults need control of every byte. Beside the API it
-//! answers unsigned control calls under `/_simulator/`: see [`control`].
+//! answers unsigned control calls under `/_simulator/`; `docs/simulator.md` has those, and all that can go wrong.
 
 mod calls;
 mod cloud;
@@ -21,6 +21,7 @@ mod server;
 mod signature;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -35,6 +36,7 @@ use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 use zeroize::Zeroizing;
 
+pub use faults::{BadFaults, Faults, REFERENCE as FAULTS};
 pub use instances::{BadInstances, Instance, parse_instances};
 
 use cloud::Cloud;
@@ -61,11 +63,17 @@ pub struct Simulator {
 impl Simulator {
     /// Listens before it returns. Fails if the address cannot be had.
     pub fn start(settings: Settings) -> io::Result<Self> {
+        Self::start_with(settings, Faults::default())
+    }
+
+    /// With faults in force from the first call on.
+    pub fn start_with(settings: Settings, faults: Faults) -> io::Result<Self> {
         let (running, stopped) = oneshot::channel();
         let (started, listening) = mpsc::channel();
         // The runtime lives and dies on the thread: a caller's own runtime would not let one be dropped.
         let thread = thread::Builder::new().name("simulator".into()).spawn(move || {
-            if let Err(error) = run(settings, &started, stopped) {
+            let listen = settings.listen;
+            if let Err(error) = run(listen, Cloud::new(settings, faults), &started, stopped) {
                 // Whoever waits for it is told; past that point there are no errors.
                 let _ = started.send(Err(error));
             }
@@ -94,17 +102,18 @@ impl Drop for Simulator {
 }
 
 fn run(
-    settings: Settings,
+    listen: SocketAddr,
+    cloud: Cloud,
     started: &mpsc::Sender<io::Result<SocketAddr>>,
     stopped: oneshot::Receiver<()>,
 ) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build()?;
     LocalSet::new().block_on(&runtime, async {
-        let listener = server::listen(settings.listen)?;
+        let listener = server::listen(listen)?;
         // A caller that does not wait dropped the sender of `stopped` too.
         let _ = started.send(listener.local_addr());
         tokio::select! {
-            () = server::accept(listener, Rc::new(RefCell::new(Cloud::new(settings)))) => {}
+            () = server::accept(listener, Rc::new(RefCell::new(cloud))) => {}
             _ = stopped => {}
         }
         Ok(())

@@ -9,7 +9,7 @@ use super::calls::Calls;
 use super::control;
 use super::describe;
 use super::envelope::{self, Nothing};
-use super::faults::{Fault, Faults, Plan, Then};
+use super::faults::{Faults, Plan, Strike, Then, skewed};
 use super::instances::Instances;
 use super::message::{Message, Request};
 use super::parameters::Parameters;
@@ -31,11 +31,20 @@ pub struct Cloud {
     busy: Duration,
 }
 
+/// How a call is judged.
+struct Judging {
+    /// Whether a good reset takes effect.
+    apply: bool,
+    /// The time by which signatures are judged.
+    clock: Timestamp,
+    now: Timestamp,
+}
+
 impl Cloud {
-    pub fn new(settings: Settings) -> Self {
+    pub fn new(settings: Settings, faults: Faults) -> Self {
         Self {
             calls: Calls::default(),
-            faults: Faults::default(),
+            faults,
             instances: Instances::new(settings.instances),
             key: AccessKey::new(settings.access_key_id, &settings.access_key_password),
             busy: settings.busy,
@@ -46,19 +55,23 @@ impl Cloud {
     pub fn receive(&mut self, message: &Message, now: Timestamp) -> Plan {
         let Some(request) = message.request() else { return Plan::now(Then::Close) };
         if let Some(path) = request.target.strip_prefix(control::PREFIX) {
-            return Plan::now(Then::Answer(control::answer(self, &request, path)));
+            return Plan::now(Then::Answer(control::answer(self, &request, path, now)));
         }
         let action = request.text("x-zc-action").unwrap_or_default();
         let parameters = Parameters::parse(request.body);
-        let fault = self.faults.strike(action, parameters.as_ref().ok());
-        let apply = fault.as_ref().is_none_or(Fault::applies);
-        let judged = self.judge(&request, action, parameters, apply, now);
-        let applied = judged.is_ok() && action == RESET && apply;
+        let strike = self.faults.after_read(action, parameters.as_ref().ok(), now);
+        let judging = Judging {
+            apply: strike.as_ref().is_none_or(Strike::applies),
+            clock: strike.as_ref().map_or(now, |strike| skewed(now, strike.skew())),
+            now,
+        };
+        let judged = self.judge(&request, action, parameters, &judging);
+        let applied = judged.is_ok() && action == RESET && judging.apply;
         let verdict = judged.as_ref().map(|_| ()).map_err(|refusal| refusal.code);
         self.calls.record(message.compact(), verdict, applied, now);
         let answer = judged.unwrap_or_else(|refusal| envelope::failure(&refusal));
-        match fault {
-            Some(fault) => fault.plan(answer),
+        match strike {
+            Some(strike) => strike.plan(answer, now),
             None => Plan::now(Then::Answer(answer)),
         }
     }
@@ -68,16 +81,16 @@ impl Cloud {
         request: &Request<'_>,
         action: &str,
         parameters: Result<Parameters, Refusal>,
-        apply: bool,
-        now: Timestamp,
+        judging: &Judging,
     ) -> Result<Response, Refusal> {
+        let Judging { apply, clock, now } = *judging;
         if request.target != PATH {
             return Err(Code::UnknownPath.refuse("There is no such path."));
         }
         if request.method != "POST" {
             return Err(Code::WrongMethod.refuse("Only POST is supported."));
         }
-        self.key.verify(request, now)?;
+        self.key.verify(request, clock)?;
         if !request.text("content-type").is_some_and(is_json) {
             return Err(Code::WrongContentType.refuse("The content type is not application/json."));
         }

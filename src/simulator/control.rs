@@ -6,6 +6,7 @@
 //! - `POST /_simulator/instances/{id}`: sets these fields and leaves the others.
 //! - `GET`, `POST` (replaces the list) or `DELETE /_simulator/faults`.
 
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::cloud::Cloud;
@@ -16,8 +17,13 @@ use super::response::Response;
 
 pub const PREFIX: &str = "/_simulator/";
 
+/// Whether a request that begins so is a control call. Its first line is taken to come in one piece.
+pub fn is_control(start: &[u8]) -> bool {
+    start.split(|byte| *byte == b' ').nth(1).is_some_and(|target| target.starts_with(PREFIX.as_bytes()))
+}
+
 /// `path` is what follows [`PREFIX`].
-pub fn answer(cloud: &mut Cloud, request: &Request<'_>, path: &str) -> Response {
+pub fn answer(cloud: &mut Cloud, request: &Request<'_>, path: &str, now: Timestamp) -> Response {
     match (request.method, path) {
         ("GET", "calls") => Response::json(200, &cloud.calls.list()),
         ("DELETE", "calls") => {
@@ -33,13 +39,13 @@ pub fn answer(cloud: &mut Cloud, request: &Request<'_>, path: &str) -> Response 
             Ok(Err(error)) => failed(400, &error.to_string()),
             Err(error) => failed(400, &error.to_string()),
         },
-        ("GET", "faults") => Response::json(200, &cloud.faults),
-        ("POST", "faults") => match Faults::read(request.body) {
+        ("GET", "faults") => Response::json(200, &cloud.faults.shown()),
+        ("POST", "faults") => match Faults::read(request.body, now) {
             Ok(faults) => {
                 cloud.faults = faults;
                 done()
             }
-            Err(error) => failed(400, &error),
+            Err(error) => failed(400, &error.to_string()),
         },
         ("DELETE", "faults") => {
             cloud.faults = Faults::default();

@@ -40,9 +40,11 @@ pub fn success(members: impl Serialize) -> Response {
 }
 
 pub fn failure(refusal: &Refusal) -> Response {
-    let id = request_id();
-    let code = refusal.code.as_str();
-    Response::json(refusal.code.status(), &Failure { request_id: &id, code, message: &refusal.message })
+    error(refusal.code.status(), refusal.code.as_str(), &refusal.message)
+}
+
+pub fn error(status: u16, code: &str, message: &str) -> Response {
+    Response::json(status, &Failure { request_id: &request_id(), code, message })
 }
 
 fn request_id() -> String {

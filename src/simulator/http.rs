@@ -4,7 +4,7 @@ use std::io;
 
 use bytes::{Buf, Bytes, BytesMut};
 use httparse::Status;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 
 use super::message::{MAX_FIELDS, Message};
@@ -83,10 +83,33 @@ impl Connection {
         self.stream.write_all(bytes).await
     }
 
-    /// Says nothing until the client goes away.
-    pub async fn wait_for_hang_up(&mut self) {
-        let mut ignored = [0; 512];
-        while matches!(self.stream.read(&mut ignored).await, Ok(read) if read > 0) {}
+    /// Waits for the client to say something, and leaves it unread.
+    pub async fn arrival(&self) -> io::Result<()> {
+        if self.buffer.is_empty() { self.stream.readable().await } else { Ok(()) }
+    }
+
+    /// The beginning of what arrived, still unread; nothing when the client hung up.
+    pub async fn peek(&self) -> io::Result<Vec<u8>> {
+        let mut start = [0; 64];
+        let length = self.stream.peek(&mut start).await?;
+        Ok(start[..length].to_vec())
+    }
+
+    /// Reads and says nothing until the client goes away.
+    pub async fn wait_for_hang_up(&self) {
+        while let Ok(ready) = self.stream.ready(Interest::READABLE).await {
+            if ready.is_read_closed() {
+                return;
+            }
+            // Bytes stay unread on purpose: this makes tokio wait for the next event instead.
+            let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+            let _ = self.stream.try_io(Interest::READABLE, nothing);
+        }
+    }
+
+    /// Makes the close that follows an RST: what waits to be sent is dropped.
+    pub fn reset_when_closed(&self) -> io::Result<()> {
+        self.stream.set_zero_linger()
     }
 
     async fn fill(&mut self) -> Result<(), Unread> {

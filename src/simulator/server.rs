@@ -1,4 +1,4 @@
-//! Accepts connections and puts on the wire what the cloud and the faults decide.
+//! Accepts connections, and leads each from call to call.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -12,9 +12,11 @@ use tokio::task::spawn_local;
 use tokio::time::sleep;
 
 use super::cloud::Cloud;
-use super::faults::Then;
+use super::control;
+use super::faults::{Plan, Then};
 use super::http::{Connection, Received, Unread};
 use super::response::Response;
+use super::wire::carry_out;
 
 /// Connections the kernel may hold until they are accepted; load tests open hundreds at once.
 const BACKLOG: u32 = 1024;
@@ -41,38 +43,37 @@ async fn converse(stream: TcpStream, cloud: Rc<RefCell<Cloud>>) {
     // Without it an answer may wait 40 ms for the client's acknowledgement; nothing breaks if it fails.
     let _ = stream.set_nodelay(true);
     let mut connection = Connection::new(stream);
-    loop {
-        match connection.receive().await {
-            Ok(received) => match answer(&mut connection, received, &cloud).await {
-                Ok(true) => {}
-                Ok(false) | Err(_) => return,
-            },
-            Err(Unread::Malformed { status, reason }) => {
-                let refusal = Response::text(status, reason).encode(false);
-                // The client may be gone already: then nobody misses the answer.
-                let _ = connection.send(&refusal).await;
-                return;
-            }
-            Err(Unread::Ended | Unread::Io(_)) => return,
+    while let Ok(true) = exchange(&mut connection, &cloud).await {}
+}
+
+/// One call. Whether the connection may go on.
+async fn exchange(connection: &mut Connection, cloud: &RefCell<Cloud>) -> Result<bool, Unread> {
+    connection.arrival().await?;
+    if let Some(then) = struck_unread(connection, cloud).await? {
+        return Ok(carry_out(connection, Plan::now(then), false).await?);
+    }
+    match connection.receive().await {
+        Ok(Received { message, keep_alive }) => {
+            let plan = cloud.borrow_mut().receive(&message, Timestamp::now());
+            Ok(carry_out(connection, plan, keep_alive).await?)
         }
+        Err(Unread::Malformed { status, reason }) => {
+            let refusal = Response::of(status, "text/plain; charset=utf-8", reason);
+            Ok(carry_out(connection, Plan::now(Then::Answer(refusal)), false).await?)
+        }
+        Err(ended) => Err(ended),
     }
 }
 
-/// Whether the connection may go on.
-async fn answer(connection: &mut Connection, received: Received, cloud: &RefCell<Cloud>) -> io::Result<bool> {
-    let plan = cloud.borrow_mut().receive(&received.message, Timestamp::now());
-    if !plan.delay.is_zero() {
-        sleep(plan.delay).await;
+/// What befalls the call that is about to be read. Whether it is a control call must be known all the same, or
+/// nobody could end such a fault: its first bytes are looked at and left where they are.
+async fn struck_unread(connection: &Connection, cloud: &RefCell<Cloud>) -> io::Result<Option<Then>> {
+    if !cloud.borrow().faults.may_strike_unread() {
+        return Ok(None);
     }
-    match plan.then {
-        Then::Answer(response) => {
-            connection.send(&response.encode(received.keep_alive)).await?;
-            Ok(received.keep_alive)
-        }
-        Then::Hang => {
-            connection.wait_for_hang_up().await;
-            Ok(false)
-        }
-        Then::Close => Ok(false),
+    let start = connection.peek().await?;
+    if start.is_empty() || control::is_control(&start) {
+        return Ok(None);
     }
+    Ok(cloud.borrow_mut().faults.before_read(Timestamp::now()))
 }

@@ -1,8 +1,9 @@
 //! Over a real socket, byte by byte.
 
+mod faults;
+
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::time::Instant;
 
 use hmac::{Hmac, KeyInit, Mac};
 use jiff::Timestamp;
@@ -40,7 +41,10 @@ fn connect(simulator: &Simulator) -> TcpStream {
 
 /// Everything up to the framing headers, which the caller adds.
 fn signed_head(action: &str, body: &str) -> String {
-    let now = Timestamp::now().as_second();
+    signed_head_at(Timestamp::now().as_second(), action, body)
+}
+
+fn signed_head_at(now: i64, action: &str, body: &str) -> String {
     let hashed = |text: &str| hex::encode(Sha256::digest(text));
     let canonical =
         format!("POST\n/\n\ncontent-type:application/json\nhost:sim\n\ncontent-type;host\n{}", hashed(body));
@@ -205,43 +209,6 @@ fn what_is_not_one_request_of_a_bounded_size_is_refused() {
         assert_eq!(ask(&simulator, &request).map(|(status, _)| status), Some(status), "{start:?}");
     }
     assert!(calls(&simulator).is_empty());
-}
-
-#[test]
-fn a_fault_strikes_after_the_call_is_on_record() {
-    let simulator = simulator(Duration::ZERO);
-    for (fault, applied) in [
-        (json!([{"fault": "close-after-read"}]), false),
-        (json!([{"fault": "close-after-read", "applied": true}]), true),
-        (json!([{"fault": "close-after-read", "instanceId": "ins-a", "action": RESET}]), false),
-    ] {
-        assert_eq!(control(&simulator, "POST", "faults", &fault.to_string()).0, 200);
-        assert_eq!(ask(&simulator, &signed(RESET, GOOD)), None, "{fault}");
-        let call = calls(&simulator).pop().expect("a call");
-        assert_eq!((&call["verdict"], &call["applied"]), (&json!("ok"), &json!(applied)), "{fault}");
-    }
-    assert_eq!(control(&simulator, "POST", "faults", r#"[{"fault": "hang-after-read"}]"#).0, 200);
-    let mut hanging = connect(&simulator);
-    hanging.set_read_timeout(Some(Duration::from_millis(100))).expect("a timeout");
-    hanging.write_all(signed(RESET, GOOD).as_bytes()).expect("it reads");
-    assert_eq!(answer(&mut hanging), None);
-    assert_eq!(calls(&simulator).len(), 4, "seen while it hangs");
-
-    assert_eq!(control(&simulator, "POST", "faults", r#"[{"fault": "delay", "milliseconds": 120}]"#).0, 200);
-    let started = Instant::now();
-    assert_eq!(code(&simulator, RESET, GOOD), (200, "ok".into()));
-    assert!(started.elapsed() >= Duration::from_millis(120));
-
-    let shown = control(&simulator, "GET", "faults", "").1;
-    assert_eq!(shown, json!({"faults": [{"share": 1.0, "fault": "delay", "milliseconds": 120}]}));
-    let (status, answer) = control(&simulator, "POST", "faults", r#"[{"fault": "explode"}]"#);
-    assert!(
-        status == 400 && answer["message"].as_str().is_some_and(|text| text.contains("explode")),
-        "{answer}"
-    );
-    assert_eq!(control(&simulator, "GET", "faults", "").1, shown, "a bad list changes nothing");
-    assert_eq!(control(&simulator, "DELETE", "faults", "").0, 200);
-    assert_eq!(control(&simulator, "GET", "faults", "").1, json!({"faults": []}));
 }
 
 #[test]
