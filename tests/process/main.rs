@@ -18,4 +18,5 @@ mod provider;
 mod scale;
 mod sdk;
 mod serve;
+mod simulate;
 mod support;
