@@ -285,6 +285,12 @@ impl Client {
             began.set(true);
             let body = response.body().limit(limit).await;
             let body = body.map_err(|e| CallError::Unanswered(format!("the answer's body: {e}")))?;
+            // awc takes the end of the connection for the end of the body.
+            let announced = response.headers().get(header::CONTENT_LENGTH);
+            let announced: Option<usize> = announced.and_then(|value| value.to_str().ok()?.parse().ok());
+            if announced.is_some_and(|length| length != body.len()) {
+                return Err(CallError::Unanswered("the answer's body: it ended before its end".to_owned()));
+            }
             Ok(Answer::new(response.status().as_u16(), response.headers(), body))
         });
         let (answer, late) = within(call, &begun, deadlines).await;

@@ -18,7 +18,8 @@ pub struct Upstream {
     pub previous_access_key: Option<AccessKey>,
     /// `upstream.rotation_overlap_seconds`, default 600: how long a key that was replaced is tried so.
     pub rotation_overlap: Duration,
-    /// `upstream.connect_timeout_seconds`, default 3: connecting, and the TLS handshake, each.
+    /// `upstream.connect_timeout_seconds`, default a third of `first_byte_timeout_seconds`: connecting, and the TLS
+    /// handshake, each.
     pub connect_timeout: Duration,
     /// `upstream.first_byte_timeout_seconds`, default `timeout_seconds`: until an answer begins.
     pub first_byte_timeout: Duration,
@@ -224,16 +225,26 @@ fn access_key(table: &mut Table<'_>, prefix: &str) -> Option<(AccessKey, KeyFile
 fn timeouts(table: &mut Table<'_>) -> Option<[Duration; 3]> {
     let timeout = table.integer("timeout_seconds", Some(10), 1..=120);
     let whole = timeout.unwrap_or(10);
-    let connect = table.integer("connect_timeout_seconds", Some(3.min(whole)), 1..=60);
-    let first_byte = table.integer("first_byte_timeout_seconds", Some(whole), 1..=120);
-    let (connect, first_byte) = (connect?, first_byte?);
-    for (key, value) in [("connect_timeout_seconds", connect), ("first_byte_timeout_seconds", first_byte)] {
-        if value > whole {
-            table.fault(key, format!("must be at most timeout_seconds, which is {whole}"));
-            return None;
-        }
+    let first_byte = table.integer("first_byte_timeout_seconds", Some(whole), 1..=120)?;
+    if first_byte > whole {
+        table.fault(
+            "first_byte_timeout_seconds",
+            format!("must be at most timeout_seconds, which is {whole}"),
+        );
+        return None;
     }
-    timeout.map(|_| [connect, first_byte, whole].map(Duration::from_secs))
+    let (first_byte, whole) = (Duration::from_secs(first_byte), Duration::from_secs(timeout?));
+    let connect = match table.has("connect_timeout_seconds") {
+        true => Duration::from_secs(table.integer("connect_timeout_seconds", None, 1..=60)?),
+        false => first_byte / 3,
+    };
+    // Connecting and shaking hands must both have ended by then: past a deadline of the whole call nobody can say
+    // that nothing was sent.
+    if connect * 2 >= first_byte {
+        table.fault("connect_timeout_seconds", "must be less than half of first_byte_timeout_seconds");
+        return None;
+    }
+    Some([connect, first_byte, whole])
 }
 
 fn signed_headers(table: &mut Table<'_>) -> Option<Vec<SignedHeader>> {

@@ -17,6 +17,7 @@ mod inventory;
 mod issuers;
 mod lifecycle;
 mod limits;
+mod not_sent;
 mod outcomes;
 mod provider;
 mod proxy;
