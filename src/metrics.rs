@@ -45,6 +45,7 @@ pub struct Metrics {
     upstream_circuit: IntGaugeVec,
     upstream_clock_offset: IntGauge,
     access_key_read: IntGauge,
+    access_key_changes: IntCounter,
     previous_key: IntCounter,
     corrections: IntCounterVec,
     inventory_instances: IntGauge,
@@ -214,6 +215,10 @@ impl Metrics {
             access_key_read: gauge(
                 "zengate_access_key_last_read_successful",
                 "1 if the access key's files could be read at the last look, 0 if the key before stays in force.",
+            ),
+            access_key_changes: counter(
+                "zengate_access_key_changes_total",
+                "Times that another access key came into force.",
             ),
             previous_key: counter(
                 "zengate_access_key_previous_tried_total",
@@ -407,6 +412,11 @@ impl Metrics {
     /// Whether the access key's files could be read.
     pub fn access_key_read(&self, good: bool) {
         self.access_key_read.set(i64::from(good));
+    }
+
+    /// Another access key is in force.
+    pub fn access_key_changed(&self) {
+        self.access_key_changes.inc();
     }
 
     /// A call is tried with the access key before.

@@ -73,6 +73,7 @@ impl Credentials {
             let until = Some(Instant::now() + self.overlap);
             let previous = Previous { signer: Arc::new(signer(&before.key)), until };
             let current = signer(&read);
+            self.metrics.access_key_changed();
             self.pair.store(Arc::new(Pair { key: read.clone(), current, previous: Some(previous) }));
         }
         *last = Some(read);

@@ -27,7 +27,8 @@ pub struct Cloud {
     pub calls: Calls,
     pub faults: Faults,
     pub instances: Instances,
-    key: AccessKey,
+    /// One, but while it is rotated.
+    pub keys: Vec<AccessKey>,
     busy: Duration,
 }
 
@@ -46,7 +47,7 @@ impl Cloud {
             calls: Calls::default(),
             faults,
             instances: Instances::new(settings.instances),
-            key: AccessKey::new(settings.access_key_id, &settings.access_key_password),
+            keys: vec![AccessKey::new(settings.access_key_id, &settings.access_key_password)],
             busy: settings.busy,
         }
     }
@@ -76,6 +77,18 @@ impl Cloud {
         }
     }
 
+    /// By any of the keys; where none fits, the last says why.
+    fn verify(&self, request: &Request<'_>, clock: Timestamp) -> Result<(), Refusal> {
+        let mut verdict = Err(Code::InvalidAuthorization.refuse("The account has no access key."));
+        for key in &self.keys {
+            verdict = key.verify(request, clock);
+            if verdict.is_ok() {
+                break;
+            }
+        }
+        verdict
+    }
+
     fn judge(
         &mut self,
         request: &Request<'_>,
@@ -90,7 +103,7 @@ impl Cloud {
         if request.method != "POST" {
             return Err(Code::WrongMethod.refuse("Only POST is supported."));
         }
-        self.key.verify(request, clock)?;
+        self.verify(request, clock)?;
         if !request.text("content-type").is_some_and(is_json) {
             return Err(Code::WrongContentType.refuse("The content type is not application/json."));
         }

@@ -4,9 +4,11 @@
 //! - `GET /_simulator/instances`: the vendor's fields, the last password, the number of resets.
 //! - `PUT /_simulator/instances`: replaces all of them; an array as at the start.
 //! - `POST /_simulator/instances/{id}`: sets these fields and leaves the others.
+//! - `PUT /_simulator/access-keys`: an array of `{"id", "password"}`, the keys that are good from now on.
 //! - `GET`, `POST` (replaces the list) or `DELETE /_simulator/faults`.
 
 use jiff::Timestamp;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::cloud::Cloud;
@@ -14,8 +16,16 @@ use super::faults::Faults;
 use super::instances::{Instances, parse_instances};
 use super::message::Request;
 use super::response::Response;
+use super::signature::AccessKey;
 
 pub const PREFIX: &str = "/_simulator/";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewKey {
+    id: String,
+    password: String,
+}
 
 /// Whether a request that begins so is a control call. Its first line is taken to come in one piece.
 pub fn is_control(start: &[u8]) -> bool {
@@ -31,6 +41,13 @@ pub fn answer(cloud: &mut Cloud, request: &Request<'_>, path: &str, now: Timesta
             done()
         }
         ("GET", "instances") => Response::json(200, &json!({ "instances": cloud.instances.all() })),
+        ("PUT", "access-keys") => match serde_json::from_slice::<Vec<NewKey>>(request.body) {
+            Ok(keys) => {
+                cloud.keys = keys.into_iter().map(|key| AccessKey::new(key.id, &key.password)).collect();
+                done()
+            }
+            Err(error) => failed(400, &error.to_string()),
+        },
         ("PUT", "instances") => match std::str::from_utf8(request.body).map(parse_instances) {
             Ok(Ok(instances)) => {
                 cloud.instances = Instances::new(instances);

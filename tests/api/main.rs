@@ -10,6 +10,7 @@ mod keys;
 mod access;
 mod bad_input;
 mod edge;
+mod faults;
 mod gateway;
 mod identity;
 mod instances;

@@ -198,6 +198,65 @@ fn overload_is_shed_at_once_and_what_is_admitted_is_answered() {
 }
 
 #[test]
+fn a_rotation_of_the_access_key_under_load_fails_no_reset() {
+    let gateway = with(&[]);
+    let zenlayer_takes = |passwords: &[&str]| {
+        let keys: Vec<_> =
+            passwords.iter().map(|password| json!({ "id": "ak-test", "password": password })).collect();
+        let (address, body) = (gateway.simulator.addr(), json!(keys).to_string());
+        let told = crate::http::call(address, "PUT", "/_simulator/access-keys", None, Some(&body));
+        assert_eq!(told.status, 200, "{told:?}");
+    };
+    let file = gateway.folder.path().join("access-key-password");
+    let signed_by = |revision: f64| gateway.metric("zengate_access_key_changes_total") == revision;
+    let (ended, made) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let token = payments();
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while !ended.load(Ordering::Relaxed) {
+                    let told = gateway.reset(&token, "pay-1");
+                    assert_eq!(told.status, 201, "{told:?}");
+                    made.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        for (turn, before, password) in [(1, "sk-test", "sk-second"), (2, "sk-second", "sk-third")] {
+            // The gateway has the new key before Zenlayer does; until then the one before is tried.
+            std::fs::write(&file, password).expect("written");
+            wait("the new key signs", || signed_by(turn.into()));
+            std::thread::sleep(Duration::from_millis(300));
+            zenlayer_takes(&[before, password]);
+            std::thread::sleep(Duration::from_millis(300));
+            zenlayer_takes(&[password]);
+            std::thread::sleep(Duration::from_millis(300));
+        }
+        ended.store(true, Ordering::Relaxed);
+    });
+    assert!(made.into_inner() > 20, "there was load");
+    assert!(gateway.metric("zengate_access_key_previous_tried_total") > 0.0, "the overlap was needed");
+
+    std::fs::write(&file, "").expect("written");
+    wait("an empty file is told", || gateway.metric("zengate_access_key_last_read_successful") == 0.0);
+    assert_eq!(gateway.reset(&token, "pay-1").status, 201, "and changes nothing");
+}
+
+#[test]
+fn a_clock_that_is_off_is_named() {
+    let gateway = with(&[]);
+    gateway.fault(on_resets(json!({ "fault": "clock-skew", "seconds": 400 })));
+    let told = gateway.reset(&payments(), "pay-1");
+    assert_eq!(
+        (told.status, told.json()["upstreamCode"].as_str()),
+        (502, Some("AUTHFAILURE_SIGNATURE_EXPIRED"))
+    );
+    let offset = gateway.metric("zengate_upstream_clock_offset_seconds");
+    assert!((-402.0..=-398.0).contains(&offset), "we are behind: {offset}");
+    let errors = r#"zengate_upstream_errors_total{action="ResetInstancePassword",code="AUTHFAILURE_SIGNATURE_EXPIRED"}"#;
+    assert_eq!(gateway.metric(errors), 1.0);
+}
+
+#[test]
 fn further_headers_can_be_signed() {
     let gateway = with(&[("SIGNED_HEADERS", "content-type,host,x-zc-action,x-zc-version,x-zc-timestamp")]);
     assert_eq!(gateway.reset(&payments(), "pay-1").status, 201, "the simulated Zenlayer honours the list");
