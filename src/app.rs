@@ -1,5 +1,6 @@
 //! The composition root: [`Config`] -> [`App`] -> run until stopped.
 
+mod callers;
 mod reload;
 
 use std::future::Future;
@@ -8,24 +9,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::Server;
-use actix_web::middleware::from_fn;
 use actix_web::{App as ActixApp, HttpServer, web};
 use tokio::sync::{Semaphore, oneshot};
-use tracing_actix_web::TracingLogger;
 
 use crate::api::ops::{self, Health};
-use crate::api::{self, Cursors, Drain, RootSpan, Shared};
+use crate::api::{Cursors, Drain, Shared};
 use crate::audit::{OpenError, Trail};
 use crate::authn::{Authenticator, IssuerFault};
 use crate::authz::{Policies, PolicyFaults, PolicyRevision};
 use crate::config::{Config, Upstream};
 use crate::http::{Client, Endpoint, TlsFault};
-use crate::inventory::{Inventory, Mirror};
+use crate::inventory::Mirror;
 use crate::metrics::Metrics;
 use crate::ratelimit::Limiter;
-use crate::reset::Gateway;
 use crate::telemetry::{self, LogError};
-use crate::zenlayer::Zenlayer;
 
 pub use reload::Reloader;
 
@@ -154,8 +151,9 @@ impl App {
         let shutdown = config.server.shutdown;
         let address = callers.local_addr().map_err(StartError::Server)?;
         let operations_address = operations.local_addr().map_err(StartError::Server)?;
+        let drained = drained(stop, drain.clone(), shutdown);
         let servers = [
-            callers_server(callers, config.server.workers, &parts, drained(stop, drain.clone(), shutdown))?,
+            callers::server(callers, config.server.workers, &parts, drained)?,
             operations_server(operations, Health { metrics, drain, trail, authenticator, mirror })?,
         ];
         let reloader = Reloader::new(config.policies.dir, config.policies.shadow_dir, &parts);
@@ -213,37 +211,6 @@ impl App {
 
 fn bind(key: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).map_err(|source| StartError::Listen { key, address, source })
-}
-
-fn callers_server(
-    listener: TcpListener,
-    workers: usize,
-    parts: &Parts,
-    drained: impl Future<Output = ()> + Send + 'static,
-) -> Result<Server, StartError> {
-    let parts = parts.clone();
-    let server = HttpServer::new(move || {
-        let Parts { metrics, policies, limiter, trail, endpoint, upstream, mirror, late, shared } =
-            parts.clone();
-        // awc's client cannot leave its thread: each worker has its own connections to Zenlayer.
-        let client = Client::new(endpoint);
-        let gateway = Gateway {
-            inventory: Inventory::new(client.clone(), mirror),
-            policies,
-            limiter,
-            trail,
-            zenlayer: Zenlayer::new(client, &upstream, metrics),
-            late,
-        };
-        ActixApp::new()
-            .app_data(web::Data::new(gateway))
-            .app_data(web::Data::new(shared))
-            .wrap(TracingLogger::<RootSpan>::new())
-            .wrap(from_fn(api::edge))
-            .configure(api::configure)
-    });
-    let server = server.workers(workers).shutdown_signal(drained).shutdown_timeout(5);
-    Ok(server.listen(listener).map_err(StartError::Server)?.run())
 }
 
 fn operations_server(listener: TcpListener, health: Health) -> Result<Server, StartError> {
