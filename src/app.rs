@@ -2,6 +2,7 @@
 
 mod callers;
 mod reload;
+mod watch;
 
 use std::future::Future;
 use std::net::{SocketAddr, TcpListener};

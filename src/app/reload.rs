@@ -3,13 +3,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Parts;
+use super::watch::Watch;
 use crate::authn::Authenticator;
 use crate::authz::{Look, Policies, PolicyFaults, PolicyRevision};
 use crate::http::Endpoint;
 use crate::metrics::Metrics;
 use crate::ratelimit::Limiter;
 
-/// Pause between two looks at a folder.
+/// Pause between two looks.
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Puts the policies folder's present state into force, or keeps the last good one; the same of the candidate's.
@@ -26,12 +27,10 @@ pub struct Reloader {
     turn: Arc<Mutex<()>>,
 }
 
-/// A folder that is looked at again and again.
-struct Watch {
-    dir: PathBuf,
-    /// How it looked when it was last read.
-    taken: Option<Look>,
-    last: Option<Look>,
+/// What is looked at again and again.
+struct Watches {
+    policies: Watch,
+    candidate: Option<Watch>,
 }
 
 impl Reloader {
@@ -90,48 +89,39 @@ impl Reloader {
         }
     }
 
-    /// Reloads a folder, and the access key, when it has changed and stood still from one look to the next.
+    /// Reloads what has changed and stood still from one look to the next.
     pub(super) async fn watch(self) {
-        let anew = || {
-            let policies =
-                Watch { dir: self.dir.clone(), taken: Some(self.policies.current().look()), last: None };
-            let candidate = self.shadow_dir.clone().map(|dir| Watch { dir, taken: None, last: None });
-            (policies, candidate)
-        };
-        let (mut policies, mut candidate) = anew();
+        let mut watches = self.watches();
         loop {
             let reloader = self.clone();
-            let looked = tokio::task::spawn_blocking(move || {
-                if policies.changed() {
-                    // A refused reload has told its log and its metric; it is tried again when something changes.
-                    _ = reloader.reload_policies();
-                }
-                if candidate.as_mut().is_some_and(Watch::changed) {
-                    reloader.reload_candidate();
-                }
-                reloader.endpoint.credentials().look();
-                (policies, candidate)
-            });
-            match looked.await {
-                Ok(watches) => (policies, candidate) = watches,
+            match tokio::task::spawn_blocking(move || reloader.look(watches)).await {
+                Ok(looked) => watches = looked,
                 Err(panicked) => {
-                    tracing::error!("a look at the policies and the access key failed: {panicked}");
-                    (policies, candidate) = anew();
+                    tracing::error!("a look at the watched files failed: {panicked}");
+                    watches = self.watches();
                 }
             }
             actix_web::rt::time::sleep(LOOK).await;
         }
     }
-}
 
-impl Watch {
-    fn changed(&mut self) -> bool {
-        let look = Some(Look::at(&self.dir));
-        let changed = look != self.taken && look == self.last;
-        self.last = look;
-        if changed {
-            self.taken = look;
+    fn watches(&self) -> Watches {
+        let folder = |dir: PathBuf| move || Look::at(&dir);
+        Watches {
+            policies: Watch::new(folder(self.dir.clone()), Some(self.policies.current().look())),
+            candidate: self.shadow_dir.clone().map(|dir| Watch::new(folder(dir), None)),
         }
-        changed
+    }
+
+    /// What is refused has told its log and its metric; it is tried again when something changes.
+    fn look(&self, mut watches: Watches) -> Watches {
+        if watches.policies.changed() {
+            _ = self.reload_policies();
+        }
+        if watches.candidate.as_mut().is_some_and(Watch::changed) {
+            self.reload_candidate();
+        }
+        self.endpoint.credentials().look();
+        watches
     }
 }

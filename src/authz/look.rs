@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-/// How the policies folder looks from outside: which files there are and when each last changed.
+/// How the policies folder, or another set of files, looks from outside: which there are and when each last changed.
 ///
 /// Links are followed, so that it changes with what they lead to: Kubernetes swaps a ConfigMap by renaming one link
 /// (`..data`) that all its files lead through.
@@ -14,14 +14,18 @@ pub struct Look([u8; 32]);
 impl Look {
     /// Costs some microseconds a file; what cannot be read looks like nothing.
     pub fn at(folder: &Path) -> Self {
+        Self::of([folder.to_owned(), folder.join("teams")].iter().flat_map(|place| files(place)))
+    }
+
+    /// The same of single files.
+    pub fn of(files: impl IntoIterator<Item: AsRef<Path>>) -> Self {
         let mut hash = Sha256::new();
-        for place in [folder.to_owned(), folder.join("teams")] {
-            for file in files(&place) {
-                hash.update(file.as_os_str().as_encoded_bytes());
-                match file.metadata() {
-                    Ok(metadata) => state(&metadata).iter().for_each(|part| hash.update(part.to_be_bytes())),
-                    Err(_) => hash.update([0]),
-                }
+        for file in files {
+            let file = file.as_ref();
+            hash.update(file.as_os_str().as_encoded_bytes());
+            match file.metadata() {
+                Ok(metadata) => state(&metadata).iter().for_each(|part| hash.update(part.to_be_bytes())),
+                Err(_) => hash.update([0]),
             }
         }
         Self(hash.finalize().into())
