@@ -1,6 +1,7 @@
 //! The composition root: [`Config`] -> [`App`] -> run until stopped.
 
 mod callers;
+mod certificate;
 mod reload;
 mod watch;
 
@@ -25,6 +26,8 @@ use crate::metrics::Metrics;
 use crate::ratelimit::Limiter;
 use crate::telemetry::{self, LogError};
 
+use certificate::Certificate;
+pub use certificate::PairFault;
 pub use reload::Reloader;
 
 /// Pause between two sweeps of the limiters.
@@ -69,6 +72,8 @@ pub enum Unusable {
     #[error("upstream: {0}")]
     Tls(TlsFault),
     #[error("{0}")]
+    Certificate(PairFault),
+    #[error("{0}")]
     Log(LogError),
 }
 
@@ -95,6 +100,7 @@ pub struct Loaded {
     pub authenticator: Authenticator,
     pub revision: PolicyRevision,
     pub endpoint: Endpoint,
+    certificate: Option<Arc<Certificate>>,
     pub metrics: Arc<Metrics>,
 }
 
@@ -107,10 +113,12 @@ pub fn load(config: &Config) -> Result<Loaded, Vec<Unusable>> {
     let revision = PolicyRevision::load(&config.policies.dir).map_err(|e| faults.push(Unusable::Policies(e)));
     let endpoint =
         Endpoint::new(&config.upstream, metrics.clone()).map_err(|e| faults.push(Unusable::Tls(e)));
+    let certificate = Certificate::load(config.server.tls.as_ref(), &metrics)
+        .map_err(|pair| faults.extend(pair.into_iter().map(Unusable::Certificate)));
     let filter = telemetry::filter(&config.telemetry).map_err(|e| faults.push(Unusable::Log(e)));
-    match (authenticator, revision, endpoint, filter) {
-        (Ok(authenticator), Ok(revision), Ok(endpoint), Ok(_)) => {
-            Ok(Loaded { authenticator, revision, endpoint, metrics })
+    match (authenticator, revision, endpoint, certificate, filter) {
+        (Ok(authenticator), Ok(revision), Ok(endpoint), Ok(certificate), Ok(_)) => {
+            Ok(Loaded { authenticator, revision, endpoint, certificate, metrics })
         }
         _ => Err(faults),
     }
@@ -119,7 +127,7 @@ pub fn load(config: &Config) -> Result<Loaded, Vec<Unusable>> {
 impl App {
     /// Loads, takes the trail's lock, binds. Must be called inside an actix runtime.
     pub fn start(config: Config) -> Result<Self, StartError> {
-        let Loaded { authenticator, revision, endpoint, metrics } =
+        let Loaded { authenticator, revision, endpoint, certificate, metrics } =
             load(&config).map_err(StartError::Unusable)?;
         let limiter = Arc::new(Limiter::new(&revision, &config.limits, metrics.clone()));
         tracing::info!(policy.revision = %revision.id(), teams = revision.team_count(), "the policies are loaded");
@@ -152,12 +160,13 @@ impl App {
         let shutdown = config.server.shutdown;
         let address = callers.local_addr().map_err(StartError::Server)?;
         let operations_address = operations.local_addr().map_err(StartError::Server)?;
+        let tls = certificate.clone().map(Certificate::server_config);
         let drained = drained(stop, drain.clone(), shutdown);
         let servers = [
-            callers::server(callers, config.server.workers, &parts, drained)?,
+            callers::server(callers, config.server.workers, tls, &parts, drained)?,
             operations_server(operations, Health { metrics, drain, trail, authenticator, mirror })?,
         ];
-        let reloader = Reloader::new(config.policies.dir, config.policies.shadow_dir, &parts);
+        let reloader = Reloader::new(config.policies.dir, config.policies.shadow_dir, certificate, &parts);
         Ok(Self { address, operations_address, servers, stopper, parts, shutdown, reloader })
     }
 

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 pub use issuers::{FetchUrl, Fetching, Issuer, KeySource, SignatureAlgorithm, TeamPattern, check_secret};
 pub use reader::{Fault, Reader, Table, without_line_end};
 pub use sections::{
-    Audit, Inventory, Limits, Operations, Policies, Quota, Secret, Server, Telemetry, Tokens,
+    Audit, Inventory, Limits, Operations, Policies, Quota, Secret, Server, ServerTls, Telemetry, Tokens,
 };
 pub use upstream::{AccessKey, Budget, KeyFiles, SignedHeader, Upstream};
 

@@ -17,6 +17,8 @@ use crate::domain::{IssuerName, Revision, TeamName};
 /// Teams past this many share the label `other`.
 const MOST_TEAMS: usize = 200;
 
+const NO_LABELS: &[&str] = &[];
+
 /// All that Prometheus may read.
 pub struct Metrics {
     registry: Registry,
@@ -62,6 +64,8 @@ pub struct Metrics {
     shadow_revision: GaugeVec,
     shadow_reload_good: IntGauge,
     shadow_differences: IntCounterVec,
+    certificate_not_after: IntGaugeVec,
+    certificate_reload_good: IntGaugeVec,
 }
 
 /// Half a millisecond to ten seconds: a refusal, a commit, a slow upstream.
@@ -285,6 +289,17 @@ impl Metrics {
                 "Resets that the candidate policies would decide otherwise, by what they would say.",
                 &["team", "candidate"],
             ),
+            // Without a label each is one series, and none until there is a certificate.
+            certificate_not_after: gauges(
+                "zengate_tls_certificate_not_after_timestamp_seconds",
+                "When the certificate that callers see expires.",
+                &[],
+            ),
+            certificate_reload_good: gauges(
+                "zengate_tls_last_reload_successful",
+                "1 if the newest attempt to load the certificate succeeded, 0 if the last good one stays in force.",
+                &[],
+            ),
             registry,
         }
     }
@@ -496,6 +511,17 @@ impl Metrics {
     /// The candidate would `allow` or `deny` what is decided otherwise.
     pub fn candidate_differed(&self, team: &TeamName, candidate: &'static str) {
         self.shadow_differences.with_label_values(&[self.label(team), candidate]).inc();
+    }
+
+    /// Callers see a certificate that is good until then, in seconds since 1970.
+    pub fn certificate_in_force(&self, not_after: i64) {
+        self.certificate_not_after.with_label_values(NO_LABELS).set(not_after);
+        self.certificate_reload_good.with_label_values(NO_LABELS).set(1);
+    }
+
+    /// A certificate or its key is wrong; the last good pair stays.
+    pub fn certificate_refused(&self) {
+        self.certificate_reload_good.with_label_values(NO_LABELS).set(0);
     }
 
     fn label<'t>(&self, team: &'t TeamName) -> &'t str {

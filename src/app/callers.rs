@@ -1,20 +1,26 @@
-//! The callers' listener: HTTP/1.1 over TCP.
+//! The callers' listener: HTTP/1.1 over TCP, or over TLS.
 //!
 //! Not by actix-web's `HttpServer`: with actix-http's feature `http2`, which awc turns on, that offers `h2` in every
 //! TLS handshake, and what bounds a caller's head and body here was made for HTTP/1.1.
 
+use std::convert::Infallible;
 use std::fmt::Debug;
-use std::net::TcpListener;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use actix_http::body::MessageBody;
 use actix_http::h1::H1Service;
 use actix_http::{HttpService, Request};
-use actix_server::{GracefulShutdownSignal, Server};
-use actix_service::{Service, ServiceFactory, map_config};
+use actix_server::{GracefulShutdownSignal, Server, ServerBuilder};
+use actix_service::{Service, ServiceFactory, ServiceFactoryExt, map_config};
+use actix_tls::accept::TlsError;
+use actix_tls::accept::rustls_0_23::{Acceptor, TlsStream};
 use actix_web::dev::{AppConfig, ServiceResponse};
 use actix_web::middleware::from_fn;
+use actix_web::rt::net::TcpStream;
 use actix_web::{App, Error, web};
+use rustls::ServerConfig;
 use tracing_actix_web::TracingLogger;
 
 use super::{Parts, StartError};
@@ -24,21 +30,27 @@ use crate::inventory::Inventory;
 use crate::reset::Gateway;
 use crate::zenlayer::Zenlayer;
 
+/// Longest time for a TLS handshake; past it the connection is closed.
+const HANDSHAKE: Duration = Duration::from_secs(3);
+
+/// Most TLS handshakes that one worker has under way; further connections wait for one to end. Those who connect and
+/// say nothing take a place for [`HANDSHAKE`], so there are many.
+const MOST_HANDSHAKES: usize = 1024;
+
 /// Longest wait for a caller to take the end of a connection.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// Serves callers until `drained` ends.
+/// Serves callers until `drained` ends, over TLS alone where there is a configuration of it.
 pub(super) fn server(
     listener: TcpListener,
     workers: usize,
+    tls: Option<ServerConfig>,
     parts: &Parts,
     drained: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Server, StartError> {
     let parts = parts.clone();
     let server = Server::build().workers(workers).shutdown_signal(drained).shutdown_timeout(5);
-    let stopping = server.graceful_shutdown_signal();
-    let server =
-        server.listen("callers", listener, move || http1(app(parts.clone()), stopping.clone()).tcp());
+    let server = listen(server, listener, tls, move || app(parts.clone()));
     Ok(server.map_err(StartError::Server)?.run())
 }
 
@@ -72,6 +84,56 @@ fn app(
         .wrap(from_fn(api::edge))
         .configure(api::configure);
     map_config(app, |()| AppConfig::default())
+}
+
+fn listen<S, B>(
+    server: ServerBuilder,
+    listener: TcpListener,
+    tls: Option<ServerConfig>,
+    app: impl Fn() -> S + Send + Clone + 'static,
+) -> io::Result<ServerBuilder>
+where
+    S: ServiceFactory<Request, Config = (), Response = ServiceResponse<B>, Error = Error> + 'static,
+    S: ServiceFactory<Request, InitError: Debug, Future: 'static, Service: Service<Request, Future: 'static>>,
+    B: MessageBody + 'static,
+{
+    let stopping = server.graceful_shutdown_signal();
+    let Some(tls) = tls else {
+        return server.listen("callers", listener, move || http1(app(), stopping.clone()).tcp());
+    };
+    actix_tls::accept::max_concurrent_tls_connect(MOST_HANDSHAKES);
+    server.listen("callers", listener, move || {
+        let http1 = http1(app(), stopping.clone()).map_err(TlsError::Service);
+        handshakes(tls.clone()).and_then(http1)
+    })
+}
+
+/// A TCP connection becomes a TLS stream and its peer's address.
+fn handshakes<E>(
+    tls: ServerConfig,
+) -> impl ServiceFactory<
+    TcpStream,
+    Config = (),
+    Response = (TlsStream<TcpStream>, Option<SocketAddr>),
+    Error = TlsError<io::Error, E>,
+    InitError = (),
+> {
+    let mut acceptor = Acceptor::new(tls);
+    acceptor.set_handshake_timeout(HANDSHAKE);
+    acceptor.map_err(told).map(|stream: TlsStream<TcpStream>| {
+        let peer = stream.get_ref().0.peer_addr().ok();
+        (stream, peer)
+    })
+}
+
+/// Nobody else tells of it. Port scans fail too, so it is for who looks into a caller's trouble.
+fn told<E>(fault: TlsError<io::Error, Infallible>) -> TlsError<io::Error, E> {
+    match &fault {
+        TlsError::Tls(e) => tracing::debug!("a TLS handshake failed: {e}"),
+        TlsError::Timeout => tracing::debug!("a TLS handshake took too long"),
+        TlsError::Service(never) => match *never {},
+    }
+    fault.into_service_error()
 }
 
 /// What speaks HTTP/1.1 over a stream of the kind `T`.

@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Parts;
+use super::certificate::Certificate;
 use super::watch::Watch;
 use crate::authn::Authenticator;
 use crate::authz::{Look, Policies, PolicyFaults, PolicyRevision};
@@ -13,7 +14,8 @@ use crate::ratelimit::Limiter;
 /// Pause between two looks.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// Puts the policies folder's present state into force, or keeps the last good one; the same of the candidate's.
+/// Puts the policies folder's present state into force, or keeps the last good one; the same of the candidate's, and
+/// of the listener's certificate.
 #[derive(Clone)]
 pub struct Reloader {
     dir: PathBuf,
@@ -22,6 +24,7 @@ pub struct Reloader {
     limiter: Arc<Limiter>,
     authenticator: Arc<Authenticator>,
     endpoint: Arc<Endpoint>,
+    certificate: Option<Arc<Certificate>>,
     metrics: Arc<Metrics>,
     /// One at a time: else the slower of two could put the older state back.
     turn: Arc<Mutex<()>>,
@@ -31,10 +34,16 @@ pub struct Reloader {
 struct Watches {
     policies: Watch,
     candidate: Option<Watch>,
+    certificate: Option<Watch>,
 }
 
 impl Reloader {
-    pub(super) fn new(dir: PathBuf, shadow_dir: Option<PathBuf>, parts: &Parts) -> Self {
+    pub(super) fn new(
+        dir: PathBuf,
+        shadow_dir: Option<PathBuf>,
+        certificate: Option<Arc<Certificate>>,
+        parts: &Parts,
+    ) -> Self {
         Self {
             dir,
             shadow_dir,
@@ -42,14 +51,16 @@ impl Reloader {
             limiter: parts.limiter.clone(),
             authenticator: parts.shared.authenticator.clone(),
             endpoint: parts.endpoint.clone(),
+            certificate,
             metrics: parts.metrics.clone(),
             turn: Arc::default(),
         }
     }
 
-    /// Reads the folders, and has the issuers' keys refreshed; blocks for some milliseconds.
+    /// Reads the folders and the certificate, and has the issuers' keys refreshed; blocks for some milliseconds.
     pub fn reload(&self) -> Result<(), PolicyFaults> {
         self.authenticator.ask_for_keys();
+        self.reload_certificate();
         self.reload_candidate();
         self.reload_policies()
     }
@@ -89,6 +100,12 @@ impl Reloader {
         }
     }
 
+    fn reload_certificate(&self) {
+        let Some(certificate) = &self.certificate else { return };
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        certificate.reload();
+    }
+
     /// Reloads what has changed and stood still from one look to the next.
     pub(super) async fn watch(self) {
         let mut watches = self.watches();
@@ -107,9 +124,14 @@ impl Reloader {
 
     fn watches(&self) -> Watches {
         let folder = |dir: PathBuf| move || Look::at(&dir);
+        let files = |certificate: Arc<Certificate>| {
+            let taken = certificate.taken();
+            Watch::new(move || certificate.look(), Some(taken))
+        };
         Watches {
             policies: Watch::new(folder(self.dir.clone()), Some(self.policies.current().look())),
             candidate: self.shadow_dir.clone().map(|dir| Watch::new(folder(dir), None)),
+            certificate: self.certificate.clone().map(files),
         }
     }
 
@@ -122,6 +144,9 @@ impl Reloader {
             self.reload_candidate();
         }
         self.endpoint.credentials().look();
+        if watches.certificate.as_mut().is_some_and(Watch::changed) {
+            self.reload_certificate();
+        }
         watches
     }
 }

@@ -22,6 +22,17 @@ pub struct Server {
     pub trusted_proxies: Vec<IpNet>,
     /// `server.shutdown_seconds`, default 30: longest wait for resets in flight at a stop.
     pub shutdown: Duration,
+    /// `[server.tls]`; without it callers are served over plain HTTP.
+    pub tls: Option<ServerTls>,
+}
+
+/// `[server.tls]`: PEM files, read again when they change.
+#[derive(Debug, Clone)]
+pub struct ServerTls {
+    /// `server.tls.certificate_file`: the certificate that callers see, then its chain.
+    pub certificate_file: PathBuf,
+    /// `server.tls.key_file`: its private key.
+    pub key_file: PathBuf,
 }
 
 /// `[operations]`: what Prometheus and Kubernetes reach.
@@ -204,12 +215,21 @@ fn server(mut table: Table<'_>) -> Option<Server> {
     let workers = table.integer("workers", Some(cores.min(256)), 1..=256);
     let trusted_proxies = table.list("trusted_proxies", Some(&[]));
     let shutdown = seconds(&mut table, "shutdown_seconds", 30, 1..=600);
+    let tls = if table.has("tls") { server_tls(table.table("tls")).map(Some) } else { Some(None) };
     Some(Server {
         listen: listen?,
         workers: workers? as usize,
         trusted_proxies: trusted_proxies?,
         shutdown: shutdown?,
+        tls: tls?,
     })
+}
+
+/// Whole where it stands: half of it must not end in plain HTTP.
+fn server_tls(mut table: Table<'_>) -> Option<ServerTls> {
+    let certificate_file = table.path("certificate_file", None);
+    let key_file = table.path("key_file", None);
+    Some(ServerTls { certificate_file: certificate_file?, key_file: key_file? })
 }
 
 fn operations(mut table: Table<'_>) -> Option<Operations> {

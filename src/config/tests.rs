@@ -229,6 +229,13 @@ fn each_bad_setting_is_told_by_its_path() {
             "policies.time_zone: \"Europe/Atlantis\": must be an IANA name",
         ),
         (
+            "a certificate without its key",
+            format!("{GOOD}[server.tls]\ncertificate_file = \"tls.crt\""),
+            None,
+            "server.tls.key_file: is required",
+        ),
+        ("TLS with neither", format!("{GOOD}[server.tls]"), None, "server.tls.certificate_file: is required"),
+        (
             "another store",
             format!("{GOOD}[audit]\nstore = \"postgres\""),
             None,

@@ -18,6 +18,7 @@ mod inventory;
 mod issuers;
 mod lifecycle;
 mod limits;
+mod listener_tls;
 mod not_sent;
 mod outcomes;
 mod provider;

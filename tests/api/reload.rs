@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::gateway::{Setup, TestGateway, payments};
 
-const FREE: &str = "[default]\nteam = { requests = 1000000, period_seconds = 1, burst = 1000000 }\n\
+pub const FREE: &str = "[default]\nteam = { requests = 1000000, period_seconds = 1, burst = 1000000 }\n\
     caller = { requests = 1000000, period_seconds = 1, burst = 1000000 }\ninstance_cooldown_seconds = 0\n";
 
 /// In neither of the two states may payments reset `pay-2`; by the forbids of `open` and the permits of `shut`
@@ -62,7 +62,7 @@ fn detail(gateway: &TestGateway) -> String {
 }
 
 /// Until the watch has put another state into force; it looks once a second, twice.
-fn wait(gateway: &TestGateway, what: &str, done: impl Fn(&TestGateway) -> bool) {
+pub fn wait(gateway: &TestGateway, what: &str, done: impl Fn(&TestGateway) -> bool) {
     let until = Instant::now() + Duration::from_secs(30);
     while !done(gateway) {
         assert!(Instant::now() < until, "{what}: {}", gateway.metrics());

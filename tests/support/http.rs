@@ -58,7 +58,7 @@ pub fn raw(address: SocketAddr, bytes: &[u8]) -> Answer {
 }
 
 /// Reads one answer off a connection.
-pub fn read(stream: &mut TcpStream) -> Answer {
+pub fn read(stream: &mut impl Read) -> Answer {
     let mut bytes = Vec::new();
     let head = loop {
         if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
