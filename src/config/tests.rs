@@ -223,6 +223,48 @@ fn each_bad_setting_is_told_by_its_path() {
         ),
         ("a missing file", replaced("\"key\"", "\"nothing\""), None, "upstream.access_key_password_file"),
         (
+            "an id given twice",
+            format!("{GOOD}access_key_id_file = \"key\""),
+            None,
+            "upstream.access_key_id_file: is given beside access_key_id",
+        ),
+        (
+            "half of a key before",
+            format!("{GOOD}previous_access_key_id = \"a\""),
+            None,
+            "upstream.previous_access_key_password_file: is required",
+        ),
+        (
+            "a connect as long as the call",
+            format!("{GOOD}timeout_seconds = 4\nconnect_timeout_seconds = 2"),
+            None,
+            "upstream.connect_timeout_seconds: must be less than half",
+        ),
+        (
+            "a first byte after the call",
+            format!("{GOOD}timeout_seconds = 4\nfirst_byte_timeout_seconds = 5"),
+            None,
+            "upstream.first_byte_timeout_seconds: must be at most timeout_seconds, which is 4",
+        ),
+        (
+            "a signature without the host",
+            format!("{GOOD}signed_headers = [\"content-type\", \"x-zc-action\"]"),
+            None,
+            "upstream.signed_headers: must have content-type and host among them",
+        ),
+        (
+            "a header that is not sent",
+            format!("{GOOD}signed_headers = [\"content-type\", \"host\", \"cookie\"]"),
+            None,
+            "upstream.signed_headers: \"cookie\": must be",
+        ),
+        (
+            "refreshes rarer than ages allow",
+            format!("{GOOD}[inventory]\nmax_age_seconds = 10\nrefresh_seconds = 11"),
+            None,
+            "inventory.refresh_seconds: must be at most max_age_seconds, which is 10",
+        ),
+        (
             "a place that keeps no time",
             format!("{GOOD}[policies]\ntime_zone = \"Europe/Atlantis\""),
             None,

@@ -15,6 +15,8 @@ use crate::metrics::Metrics;
 const LEAST: f64 = 0.05;
 /// What comes back of the rate each second after that.
 const RECOVERY: f64 = 0.05;
+/// Pause between two looks of those who wait for a place: whoever gives one back serves them at once, but for the rate.
+const LOOK: Duration = Duration::from_millis(20);
 /// Longest pause that Zenlayer can ask for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
@@ -134,6 +136,9 @@ impl Account {
         if state.waiting == 0 && state.is_free(now, &self.settings) {
             return Ok(Asked::Now(self.take(&mut state, now)));
         }
+        if state.waiting >= self.settings.queue {
+            state.forget_the_gone();
+        }
         let place = state.lines.iter().position(|line| line.share == share);
         let own = place.map_or(0, |place| state.lines[place].waiting.len());
         // A quarter of the room at the most for one share: else the busiest would leave none to the others.
@@ -182,10 +187,13 @@ impl Account {
         Turn(self.clone())
     }
 
-    /// When a turn comes, as far as the rate goes.
+    /// When it makes sense to look again: when the rate allows a call, or, while all places are taken, soon.
     fn next(&self) -> Instant {
         let now = Instant::now();
-        self.lock().rate.next(now).max(now + Duration::from_millis(1))
+        let state = self.lock();
+        let full = state.in_flight >= self.settings.max_concurrent;
+        let soon = now + if full { LOOK } else { Duration::from_millis(1) };
+        state.rate.next(now).max(soon)
     }
 
     fn spent(&self) -> Spent {
@@ -221,6 +229,15 @@ impl Drop for Turn {
 }
 
 impl State {
+    /// Whoever gave up leaves a place in a line behind.
+    fn forget_the_gone(&mut self) {
+        for line in &mut self.lines {
+            line.waiting.retain(|grant| !grant.is_closed());
+        }
+        self.lines.retain(|line| !line.waiting.is_empty());
+        self.waiting = self.lines.iter().map(|line| line.waiting.len()).sum();
+    }
+
     fn is_free(&self, now: Instant, settings: &Budget) -> bool {
         self.in_flight < settings.max_concurrent && self.rate.next(now) <= now
     }
@@ -373,6 +390,23 @@ mod tests {
         assert!(account.turn(team("e")).await.is_ok());
         let state = account.lock();
         assert_eq!((state.in_flight, state.waiting), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn who_gave_up_takes_no_place_in_the_queue() {
+        let account = account(100_000, 1, 4, 5_000);
+        let held = account.turn(team("a")).await.expect("free");
+        for name in ["b", "c", "d", "e"] {
+            let asking = account.turn(team(name));
+            assert!(tokio::time::timeout(Duration::from_millis(5), asking).await.is_err(), "{name} gives up");
+        }
+        let (waits, account) = (account.clone(), account);
+        let waiting = tokio::spawn(async move { waits.turn(team("f")).await.map(drop) });
+        settle().await;
+        drop(held);
+        assert_eq!(waiting.await.expect("no panic"), Ok(()));
+        let state = account.lock();
+        assert_eq!((state.in_flight, state.waiting, state.lines.len()), (0, 0, 0));
     }
 
     #[tokio::test]

@@ -79,7 +79,7 @@ fn swaps() -> usize {
 fn swaps_under_load_fail_no_request_and_show_none_a_mix() {
     let gateway = mounted();
     let policies = gateway.folder.path().join("policies");
-    let (ended, resets) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let (ended, resets, loads) = (AtomicBool::new(false), AtomicUsize::new(0), AtomicUsize::new(0));
     let token = payments();
     std::thread::scope(|scope| {
         for _ in 0..2 {
@@ -97,14 +97,22 @@ fn swaps_under_load_fail_no_request_and_show_none_a_mix() {
         scope.spawn(|| {
             while !ended.load(Ordering::Relaxed) {
                 // Both states are good; but a slow machine may not get to read one before the next swap.
-                if let Err(faults) = gateway.reloader.reload() {
-                    assert!(faults.to_string().contains("changes while it is read"), "{faults}");
+                match gateway.reloader.reload() {
+                    Ok(()) => _ = loads.fetch_add(1, Ordering::Relaxed),
+                    Err(faults) => {
+                        assert!(faults.to_string().contains("changes while it is read"), "{faults}")
+                    }
                 }
             }
         });
         for n in 0..swaps() {
             swap(&policies, if n % 2 == 0 { "..shut" } else { "..open" });
             std::thread::sleep(Duration::from_millis(60));
+            // Every fifth state stays until it was read: else a slow machine reads none.
+            if n % 5 == 0 {
+                let before = loads.load(Ordering::Relaxed);
+                wait(&gateway, "a state is read", |_| loads.load(Ordering::Relaxed) > before + 1);
+            }
         }
         ended.store(true, Ordering::Relaxed);
     });
