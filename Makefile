@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt spec bench tools
+.PHONY: help demo test lint fmt spec bench tools soak verify
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -28,3 +28,10 @@ bench: ## Micro-benchmarks of the hot steps
 
 tools: ## Install what the tests need
 	bash tests/tools/install.sh
+
+soak: ## Ten minutes of a Zenlayer that comes and goes; writes docs/reliability.md
+	ZENGATE_SOAK_SECONDS=600 ZENGATE_SOAK_REPORT=$(CURDIR)/docs/reliability.md \
+		cargo test --locked --test process soak
+
+verify: soak ## The long versions of the checks
+	ZENGATE_TEST_SWAPS=1000 cargo test --locked --test api reload

@@ -19,4 +19,5 @@ mod scale;
 mod sdk;
 mod serve;
 mod simulate;
+mod soak;
 mod support;
