@@ -7,6 +7,7 @@ mod edge;
 mod instances;
 mod openapi;
 pub mod ops;
+mod outlook;
 mod principal;
 mod problem;
 mod query;

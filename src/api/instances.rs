@@ -1,132 +1,29 @@
 //! The instances that the caller may view, each with what a reset would meet.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, get, web};
-use jiff::{SignedDuration, Timestamp};
-use serde::Serialize;
-use utoipa::ToSchema;
 
 use super::edge::Context;
+use super::outlook::{Eye, Filter, InstanceView, Listing, PageView};
 use super::principal::Caller;
 use super::problem::{Kind, Problem};
-use super::query::{Faults, Query};
-use super::reset::segment;
+use super::query::{Faults, Query, segment};
 use super::{Shared, refusal};
 use crate::audit::{Refused as Why, caller_facts};
-use crate::authz::Viewer;
-use crate::domain::{InstanceId, rfc3339};
-use crate::inventory::{Agent, Attributes, Blind, Known, Mirror};
-use crate::ratelimit::Limiter;
-use crate::reset::{Blocker, Gateway, obstacles};
+use crate::domain::InstanceId;
+use crate::inventory::{Attributes, Blind};
+use crate::reset::Gateway;
 
 /// What the list may be asked with.
 pub(super) const PARAMETERS: &[&str] =
     &["zoneId", "resourceGroupId", "tag", "name", "status", "limit", "cursor"];
 
-/// Instances that one page looks at, at most; what it does not reach is behind its cursor.
-const MOST_EXAMINED: usize = 2000;
 /// Longest wait for a page's turn.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The list that a cursor is of.
 const LIST: &str = "instances";
-
-/// An instance, as Zenlayer described it at `asOf`. What it does not tell is absent.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Instance)]
-#[serde(rename_all = "camelCase")]
-struct InstanceView {
-    #[schema(example = "pay-0001")]
-    instance_id: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, example = "payments-db-1")]
-    name: Option<String>,
-    /// Zenlayer's word.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, example = "RUNNING")]
-    status: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, example = "z2a.cpu.1")]
-    instance_type: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, example = "img-debian-12")]
-    image_id: Option<String>,
-    /// Whether the guest agent, which sets the password, is there.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, example = true)]
-    enable_agent: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, example = "asia-southeast-1a")]
-    zone_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, example = "rg-payments")]
-    resource_group_id: Option<String>,
-    /// Public and private.
-    #[schema(example = json!(["10.0.0.1"]))]
-    addresses: Vec<String>,
-    #[schema(example = json!({"team": "payments"}))]
-    tags: BTreeMap<String, String>,
-    #[schema(format = DateTime, example = "2026-11-24T12:00:00.000Z")]
-    as_of: String,
-    reset: Outlook,
-}
-
-/// What a reset would meet now.
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct Outlook {
-    /// Policy permits to reset it alone, with a reason, a ticket and a typed password. `dryRun` judges a whole
-    /// request.
-    #[schema(example = true)]
-    allowed: bool,
-    /// Nothing but policy stands against it.
-    #[schema(example = true)]
-    ready: bool,
-    /// What does: `policy`, `not-running`, `busy`, `no-agent`, `cooldown`, `quota`, `stale`.
-    #[schema(example = json!([]))]
-    blockers: Vec<&'static str>,
-}
-
-/// A page of instances.
-#[derive(Serialize, ToSchema)]
-#[schema(as = InstancePage)]
-#[serde(rename_all = "camelCase")]
-struct PageView {
-    /// In the order of their ids. May be fewer than `limit`, even none, and yet not the last.
-    items: Vec<InstanceView>,
-    /// Where the next page goes on; absent from the last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, example = "Zk9…")]
-    next_cursor: Option<String>,
-}
-
-/// What was asked for; every part must match.
-#[derive(Default)]
-struct Filter {
-    zone: Option<String>,
-    resource_group: Option<String>,
-    tag: Option<(String, String)>,
-    /// In lower case; any part of the name.
-    name: Option<String>,
-    status: Option<String>,
-}
-
-/// One page's work, with all it needs to leave the worker's thread.
-struct Listing {
-    filter: Filter,
-    limit: usize,
-    after: Option<InstanceId>,
-    eye: Eye,
-}
-
-/// One caller's view of instances.
-struct Eye {
-    viewer: Viewer,
-    limiter: Arc<Limiter>,
-    mirror: Arc<Mirror>,
-}
 
 /// List instances
 ///
@@ -243,90 +140,4 @@ fn asked(query: &Query, shared: &Shared) -> Result<(Filter, usize, Option<Instan
     let name = query.text("name").map(str::to_lowercase);
     let (zone, resource_group, status) = (text("zoneId"), text("resourceGroupId"), text("status"));
     Ok((Filter { zone, resource_group, tag, name, status }, limit, after))
-}
-
-impl Filter {
-    fn matches(&self, told: &Attributes) -> bool {
-        let same = |wanted: &Option<String>, has: Option<&str>| {
-            wanted.as_deref().is_none_or(|wanted| Some(wanted) == has)
-        };
-        same(&self.zone, told.zone.as_deref())
-            && same(&self.resource_group, told.resource_group.as_deref())
-            && same(&self.status, Some(&told.status))
-            && self.name.as_ref().is_none_or(|part| told.name.to_lowercase().contains(part.as_str()))
-            && self.tag.as_ref().is_none_or(|(key, value)| {
-                told.tags.iter().any(|tag| *tag.key == **key && *tag.value == **value)
-            })
-    }
-}
-
-impl Listing {
-    /// The page, and the last instance it looked at if there are more. None: nothing is known yet.
-    fn page(&self) -> Option<(Vec<InstanceView>, Option<InstanceId>)> {
-        let snapshot = self.eye.mirror.snapshot()?;
-        let rest = snapshot.after(self.after.as_ref());
-        let (mut items, mut examined) = (Vec::new(), 0);
-        for known in rest.iter().take(MOST_EXAMINED) {
-            if items.len() == self.limit {
-                break;
-            }
-            examined += 1;
-            if self.filter.matches(&known.attributes) && self.eye.viewer.may_view(&known.attributes) {
-                items.push(self.eye.look(known));
-            }
-        }
-        let more = examined < rest.len();
-        let last = examined.checked_sub(1).filter(|_| more);
-        Some((items, last.map(|last| rest[last].attributes.id.clone())))
-    }
-}
-
-impl Eye {
-    fn of(gateway: &Gateway, viewer: Viewer) -> Self {
-        Self { viewer, limiter: gateway.limiter.clone(), mirror: gateway.inventory.mirror().clone() }
-    }
-
-    fn last_known(&self, id: &InstanceId) -> Option<Known> {
-        self.mirror.snapshot()?.get(id).cloned()
-    }
-
-    /// The instance as the caller sees it.
-    fn look(&self, known: &Known) -> InstanceView {
-        let told = &known.attributes;
-        let allowed = self.viewer.may_reset(told);
-        let mut met = obstacles(&self.limiter, self.viewer.revision(), self.viewer.team(), told);
-        met.extend((!self.mirror.is_fresh(known)).then_some(Blocker::Stale));
-        let reset = Outlook { allowed, ready: met.is_empty(), blockers: blockers(allowed, &met) };
-        let text = |text: &Arc<str>| (!matches!(&**text, "" | "UNKNOWN")).then(|| text.to_string());
-        InstanceView {
-            instance_id: told.id.to_string(),
-            name: text(&told.name),
-            status: text(&told.status),
-            instance_type: text(&told.instance_type),
-            image_id: text(&told.image),
-            enable_agent: match told.agent {
-                Agent::Present => Some(true),
-                Agent::Absent => Some(false),
-                Agent::Unknown => None,
-            },
-            zone_id: told.zone.as_deref().map(str::to_owned),
-            resource_group_id: told.resource_group.as_deref().map(str::to_owned),
-            addresses: told.addresses.iter().map(ToString::to_string).collect(),
-            tags: told.tags.iter().map(|tag| (tag.key.to_string(), tag.value.to_string())).collect(),
-            as_of: rfc3339(wall(known.asked)),
-            reset,
-        }
-    }
-}
-
-/// All that stands against a reset, policy first.
-pub(super) fn blockers(allowed: bool, met: &[Blocker]) -> Vec<&'static str> {
-    let policy = (!allowed).then_some(Blocker::Policy);
-    policy.iter().chain(met).map(|blocker| blocker.as_str()).collect()
-}
-
-/// The time of day at an instant that is past.
-fn wall(instant: Instant) -> Timestamp {
-    let ago = SignedDuration::try_from(instant.elapsed()).unwrap_or_default();
-    Timestamp::now() - ago
 }

@@ -1,4 +1,4 @@
-//! The query of any route -> its parameters, each given once and known to the route.
+//! The path and the query of any route -> its parameters, each given once and known to the route.
 
 use std::fmt::Display;
 use std::ops::RangeInclusive;
@@ -8,7 +8,7 @@ use actix_web::HttpRequest;
 
 use super::ROUTES;
 use super::problem::{FieldError, Kind, Problem};
-use crate::domain::TeamName;
+use crate::domain::{NameFault, TeamName};
 
 /// Most faults that one answer names.
 const MOST_FAULTS: usize = 20;
@@ -110,4 +110,14 @@ fn parameters(request: &HttpRequest) -> &'static [&'static str] {
         .iter()
         .find(|route| Some(route.pattern) == pattern.as_deref() && request.method().as_str() == route.method);
     route.map_or(&[], |route| route.parameters)
+}
+
+/// A part of the path, of its type.
+pub(super) fn segment<T: FromStr<Err = NameFault>>(request: &HttpRequest, name: &str) -> Result<T, Problem> {
+    request.match_info().query(name).parse().map_err(|fault: NameFault| {
+        Problem::in_places(
+            Kind::InvalidRequest,
+            vec![FieldError::parameter(name, format!("`{name}`: {fault}."))],
+        )
+    })
 }

@@ -6,9 +6,10 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::edge::Context;
-use super::instances::blockers;
+use super::outlook::blockers;
 use super::principal::Caller;
 use super::problem::{FieldError, Kind, PolicyNote, Problem, location};
+use super::query::segment;
 use super::whoami::LimitView;
 use super::{Shared, body, refusal};
 use crate::audit::{self, Refused as Why, caller_facts};
@@ -282,19 +283,6 @@ pub(super) async fn read(
         return Err(Problem::new(Kind::Forbidden, "A policy forbids the acting team to read its resets."));
     }
     Err(missing())
-}
-
-/// A part of the path, of its type.
-pub(super) fn segment<T: std::str::FromStr<Err = crate::domain::NameFault>>(
-    request: &HttpRequest,
-    name: &str,
-) -> Result<T, Problem> {
-    request.match_info().query(name).parse().map_err(|fault: crate::domain::NameFault| {
-        Problem::in_places(
-            Kind::InvalidRequest,
-            vec![FieldError::parameter(name, format!("`{name}`: {fault}."))],
-        )
-    })
 }
 
 /// What later versions will understand is refused by this one, never ignored.
