@@ -4,35 +4,30 @@
 mod account;
 mod answer;
 mod circuit;
+mod client;
 mod credentials;
 mod fetch;
 pub mod plain;
 mod signature;
 mod tls;
 
-use std::cell::Cell;
-use std::future::Future;
-use std::pin::Pin;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use awc::error::{ConnectError, SendRequestError};
-use awc::http::header::{self, HeaderName, HeaderValue};
-use bytes::Bytes;
-use jiff::Timestamp;
-use zeroize::Zeroizing;
+use awc::http::header::HeaderValue;
 
 pub use account::{Share, Spent};
 pub use answer::Answer;
 pub use circuit::Suspended;
+pub use client::{Client, Late, Slot};
 pub use credentials::Credentials;
 pub use fetch::{FetchFault, Fetcher};
 pub use signature::Signer;
 pub use tls::TlsFault;
 
-use account::{Account, Turn};
-use circuit::{Circuit, Pass};
+use account::Account;
+use circuit::Circuit;
+use client::bare_client;
 
 use crate::config::{SignedHeader, Upstream};
 use crate::metrics::Metrics;
@@ -123,17 +118,6 @@ impl Unsendable {
     }
 }
 
-/// Leave to make one call: a turn in the account's budget, and the circuit's pass. Only [`Client::reserve`] makes one.
-pub struct Slot {
-    action: Action,
-    share: Share,
-    pass: Pass,
-    turn: Turn,
-}
-
-/// What a call came to that was given up, if its answer comes after all.
-pub type Late = Pin<Box<dyn Future<Output = Result<Answer, CallError>>>>;
-
 impl Endpoint {
     /// Fails when `ca_file` holds no certificate, or the system has no usable ones.
     pub fn new(settings: &Upstream, metrics: Arc<Metrics>) -> Result<Self, TlsFault> {
@@ -195,219 +179,5 @@ impl Endpoint {
             self.signed_headers.iter().map(|header| (header.name(), value(header))).collect();
         let headers: Vec<_> = values.iter().map(|(name, value)| (*name, value.as_str())).collect();
         signer.authorization(timestamp, &headers, body)
-    }
-}
-
-/// One worker's connections to Zenlayer. awc's client is not `Send`.
-#[derive(Clone)]
-pub struct Client {
-    awc: awc::Client,
-    endpoint: Arc<Endpoint>,
-}
-
-impl Client {
-    /// A pool of connections of its own.
-    pub fn new(endpoint: Arc<Endpoint>) -> Self {
-        let Deadlines { connect, whole, late, .. } = endpoint.deadlines;
-        Self { awc: bare_client(endpoint.tls.as_ref(), connect, whole + late), endpoint }
-    }
-
-    /// Waits for leave to make one call: asks the circuit, then the account's budget.
-    pub async fn reserve(&self, action: Action, share: Share) -> Result<Slot, Unsendable> {
-        let refused = |why: &Suspended| {
-            self.endpoint.metrics.account_refused("circuit-open");
-            tracing::debug!(action = action.label(), "a call is not made: {why}");
-        };
-        let pass = self.endpoint.circuit(action).ask().inspect_err(refused)?;
-        let turn = self.endpoint.account.turn(share.clone()).await?;
-        Ok(Slot { action, share, pass, turn })
-    }
-
-    /// Signs `body` and sends those very bytes.
-    pub async fn call(&self, body: Zeroizing<Vec<u8>>, slot: Slot) -> Result<Answer, CallError> {
-        self.send(body, slot).await.0
-    }
-
-    /// The same; of a call that was given up, also what may still come of it.
-    pub async fn send(
-        &self,
-        body: Zeroizing<Vec<u8>>,
-        slot: Slot,
-    ) -> (Result<Answer, CallError>, Option<Late>) {
-        let (action, share) = (slot.action, slot.share.clone());
-        let body = Bytes::from_owner(body);
-        let pair = self.endpoint.credentials.pair();
-        let (answer, late) = self.attempt(body.clone(), slot, &pair.current).await;
-        let refused = answer.as_ref().is_ok_and(Answer::refuses_key);
-        let Some(previous) = pair.previous().filter(|_| refused) else { return (answer, late) };
-        match self.reserve(action, share).await {
-            Ok(slot) => {
-                self.endpoint.metrics.previous_key_tried();
-                tracing::warn!(
-                    "Zenlayer refuses the access key, so the call is tried with the one before it"
-                );
-                self.attempt(body, slot, &previous).await
-            }
-            Err(_) => (answer, late),
-        }
-    }
-
-    /// One call. Nothing varies between calls but the action, the body and the time.
-    async fn attempt(
-        &self,
-        body: Bytes,
-        slot: Slot,
-        signer: &Signer,
-    ) -> (Result<Answer, CallError>, Option<Late>) {
-        let Endpoint { url, host, version, reset_action, deadlines, metrics, account, .. } = &*self.endpoint;
-        let timestamp = Timestamp::now().as_second();
-        let action_header = match slot.action {
-            Action::ResetPassword => reset_action.clone(),
-            Action::DescribeInstances => HeaderValue::from_static("DescribeInstances"),
-        };
-        let authorization = self.endpoint.authorization(signer, timestamp, &action_header, &body);
-        let request = self
-            .awc
-            .post(url)
-            .no_decompress()
-            .insert_header((header::HOST, host.as_str()))
-            .insert_header((header::CONTENT_TYPE, CONTENT_TYPE))
-            .insert_header((header::AUTHORIZATION, authorization))
-            .insert_header((ACTION, action_header))
-            .insert_header((VERSION, version.clone()))
-            .insert_header((TIMESTAMP, timestamp))
-            .insert_header((METHOD, SIGNATURE_METHOD));
-        let limit = slot.action.longest_answer();
-        let begun = Rc::new(Cell::new(false));
-        let began = begun.clone();
-        let call: Late = Box::pin(async move {
-            let mut response = request.send_body(body).await.map_err(unanswered)?;
-            began.set(true);
-            let body = response.body().limit(limit).await;
-            let body = body.map_err(|e| CallError::Unanswered(format!("the answer's body: {e}")))?;
-            // awc takes the end of the connection for the end of the body.
-            let announced = response.headers().get(header::CONTENT_LENGTH);
-            let announced: Option<usize> = announced.and_then(|value| value.to_str().ok()?.parse().ok());
-            if announced.is_some_and(|length| length != body.len()) {
-                return Err(CallError::Unanswered("the answer's body: it ended before its end".to_owned()));
-            }
-            Ok(Answer::new(response.status().as_u16(), response.headers(), body))
-        });
-        let (answer, late) = within(call, &begun, deadlines).await;
-        let healthy = answer.as_ref().is_ok_and(Answer::is_zenlayers);
-        slot.pass.tell(healthy);
-        if let Ok(answer) = &answer {
-            learn(answer, metrics, account);
-        }
-        drop(slot.turn);
-        (answer, late)
-    }
-}
-
-/// The answer within its deadlines; past one, the call itself, in case an answer comes after all.
-async fn within(
-    mut call: Late,
-    begun: &Cell<bool>,
-    deadlines: &Deadlines,
-) -> (Result<Answer, CallError>, Option<Late>) {
-    let first_byte = tokio::time::sleep(deadlines.first_byte);
-    let whole = tokio::time::sleep(deadlines.whole);
-    tokio::pin!(first_byte, whole);
-    let late = |seconds: Duration, what: &str| {
-        CallError::Unanswered(format!("no {what} within {} s", seconds.as_secs()))
-    };
-    loop {
-        tokio::select! {
-            biased;
-            answer = &mut call => return (answer, None),
-            () = &mut whole => return (Err(late(deadlines.whole, "whole answer")), Some(call)),
-            () = &mut first_byte, if !begun.get() => {
-                // It may have begun since the branch was entered.
-                if !begun.get() {
-                    return (Err(late(deadlines.first_byte, "answer")), Some(call));
-                }
-            }
-        }
-    }
-}
-
-/// What an answer says of the account and of the clocks.
-fn learn(answer: &Answer, metrics: &Metrics, account: &Account) {
-    if answer.is_too_much() {
-        account.too_much(answer.retry_after);
-    }
-    let Some(offset) = answer.clock_offset else { return };
-    metrics.clock_offset(offset);
-    if answer.code.as_deref() == Some("AUTHFAILURE_SIGNATURE_EXPIRED") {
-        tracing::error!(
-            clock.offset_seconds = offset,
-            "Zenlayer refuses the time of a request: this host's clock is {} s {} Zenlayer's",
-            offset.abs(),
-            if offset < 0 { "behind" } else { "ahead of" },
-        );
-    }
-}
-
-/// An awc client that follows no redirect and sends nothing of its own but its name.
-///
-/// `longest` is until an answer begins: callers have shorter deadlines, and give the call up themselves.
-fn bare_client(tls: Option<&Arc<rustls::ClientConfig>>, connect: Duration, longest: Duration) -> awc::Client {
-    let connector = awc::Connector::new();
-    let connector = match tls {
-        Some(tls) => connector.rustls_0_23(tls.clone()),
-        None => connector,
-    };
-    // Connecting and shaking hands end well before the call does: a timeout of the call cannot say whether
-    // anything was sent, theirs can. More connections than the account's budget allows calls never wait for one.
-    let connector = connector
-        .limit(2048)
-        .timeout(connect)
-        .handshake_timeout(connect)
-        .conn_keep_alive(Duration::from_secs(5));
-    awc::Client::builder()
-        .connector(connector)
-        .timeout(longest)
-        .disable_redirects()
-        .no_default_headers()
-        .add_default_header((header::USER_AGENT, concat!("zengate/", env!("CARGO_PKG_VERSION"))))
-        .finish()
-}
-
-const ACTION: HeaderName = HeaderName::from_static("x-zc-action");
-const VERSION: HeaderName = HeaderName::from_static("x-zc-version");
-const TIMESTAMP: HeaderName = HeaderName::from_static("x-zc-timestamp");
-const METHOD: HeaderName = HeaderName::from_static("x-zc-signature-method");
-
-/// awc makes `Disconnected` only after a connection was had, and every other `Connect` from resolving,
-/// connecting, the TLS handshake or the pool: only those prove that nothing was sent.
-fn unanswered(error: SendRequestError) -> CallError {
-    match error {
-        SendRequestError::Connect(ConnectError::Disconnected) => {
-            CallError::Unanswered("the connection was closed".to_owned())
-        }
-        SendRequestError::Connect(e) => CallError::NotSent(e.to_string()),
-        other => CallError::Unanswered(other.to_string()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io;
-
-    use super::*;
-
-    #[test]
-    fn only_an_error_from_before_the_connection_proves_that_nothing_was_sent() {
-        let refused = || io::Error::from(io::ErrorKind::ConnectionRefused);
-        for (row, error, not_sent) in [
-            ("refused", SendRequestError::Connect(ConnectError::Io(refused())), true),
-            ("not resolved", SendRequestError::Connect(ConnectError::NoRecords), true),
-            ("connecting took too long", SendRequestError::Connect(ConnectError::Timeout), true),
-            ("closed after it was had", SendRequestError::Connect(ConnectError::Disconnected), false),
-            ("while sending", SendRequestError::Send(refused()), false),
-            ("no answer in time", SendRequestError::Timeout, false),
-        ] {
-            assert_eq!(matches!(unanswered(error), CallError::NotSent(_)), not_sent, "{row}");
-        }
     }
 }
