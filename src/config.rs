@@ -3,6 +3,7 @@
 //! `docs/configuration.md` is the reference. A `ZENGATE__TABLE__KEY` variable overrides any key; other
 //! names that begin with `ZENGATE_` are left alone, since Kubernetes itself injects such.
 
+mod file;
 mod issuers;
 mod reader;
 mod sections;
@@ -12,6 +13,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+pub use file::{read_file, read_text};
 pub use issuers::{FetchUrl, Fetching, Issuer, KeySource, SignatureAlgorithm, TeamPattern, check_secret};
 pub use reader::{Fault, Reader, Table, without_line_end};
 pub use sections::{

@@ -6,7 +6,9 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::keys::Keys;
-use crate::config::{self, FetchUrl, KeySource, SignatureAlgorithm, check_secret, without_line_end};
+use crate::config::{
+    self, FetchUrl, KeySource, SignatureAlgorithm, check_secret, read_file, without_line_end,
+};
 use crate::http::{Fetcher, TlsFault};
 
 /// Longest document and longest file that are read, in bytes.
@@ -121,8 +123,7 @@ impl Source {
 }
 
 fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
-    let bytes = std::fs::read(path).map(Zeroizing::new).map_err(|e| format!("{}: {e}", path.display()))?;
-    if bytes.len() > LONGEST { Err(format!("{} is over 1 MiB", path.display())) } else { Ok(bytes) }
+    read_file(path, LONGEST).map_err(|e| format!("{}: {e}", path.display()))
 }
 
 /// Where the issuer's JWK Set is, if its metadata is the issuer's own and leads nowhere that was not agreed to.

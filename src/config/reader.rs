@@ -7,9 +7,11 @@ use std::str::FromStr;
 use toml::Value;
 use zeroize::Zeroizing;
 
-use super::Env;
+use super::{Env, read_file, read_text};
 
 const PREFIX: &str = "ZENGATE__";
+/// Longest file of settings, or that a setting names.
+pub(super) const LONGEST: usize = 1 << 20;
 
 /// One thing that is wrong, by the path of its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,7 +51,7 @@ pub struct Table<'r> {
 impl Reader {
     /// Reads `file` and lays the `ZENGATE__…` variables of `env` over it.
     pub fn open(file: &Path, env: &impl Env) -> Result<Self, Fault> {
-        let text = std::fs::read_to_string(file)
+        let text = read_text(file, LONGEST)
             .map_err(|e| Fault { key: String::new(), message: format!("cannot be read: {e}") })?;
         Self::parse(&text, file.parent().unwrap_or(Path::new("")), env)
     }
@@ -246,13 +248,8 @@ impl Table<'_> {
 
     /// The contents of the file named at `key`; one line end at its end is not part of them.
     pub fn file(&mut self, key: &str) -> Option<(PathBuf, Zeroizing<Vec<u8>>)> {
-        const LONGEST: usize = 1 << 20;
         let path = self.path(key, None)?;
-        match std::fs::read(&path).map(Zeroizing::new) {
-            Ok(bytes) if bytes.len() > LONGEST => {
-                self.fault(key, format!("{} is over 1 MiB", path.display()));
-                None
-            }
+        match read_file(&path, LONGEST) {
             Ok(mut bytes) => {
                 let length = without_line_end(&bytes).len();
                 bytes.truncate(length);

@@ -3,8 +3,9 @@ use std::time::Duration;
 
 use url::Url;
 
+use super::reader::LONGEST;
 use super::sections::{Secret, header_text, is_header_text, seconds};
-use super::{Table, issuers, without_line_end};
+use super::{Table, issuers, read_file, without_line_end};
 
 /// `[upstream]`: Zenlayer Cloud and the account's access key.
 #[derive(Debug, Clone)]
@@ -94,9 +95,7 @@ impl KeyFiles {
     /// The key as the files now have it.
     pub fn read(&self) -> Result<AccessKey, String> {
         let read = |path: &PathBuf| {
-            std::fs::read(path)
-                .map(zeroize::Zeroizing::new)
-                .map_err(|e| format!("{} cannot be read: {e}", path.display()))
+            read_file(path, LONGEST).map_err(|e| format!("{} cannot be read: {e}", path.display()))
         };
         let id = match &self.id {
             KeyId::Text(id) => id.clone(),

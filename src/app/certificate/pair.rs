@@ -12,7 +12,7 @@ use x509_parser::prelude::{FromDer, X509Certificate, X509Error};
 use zeroize::Zeroizing;
 
 use crate::authz::Look;
-use crate::config::ServerTls;
+use crate::config::{ServerTls, read_file};
 
 /// Longest file that is read, in bytes.
 const LONGEST: usize = 1 << 20;
@@ -48,8 +48,6 @@ pub struct PairFault {
 enum Wrong {
     #[error("cannot be read: {0}")]
     Unreadable(io::Error),
-    #[error("is over 1 MiB")]
-    TooLong,
     #[error("is broken PEM")]
     NotPem,
     #[error("holds no certificate")]
@@ -110,8 +108,7 @@ fn read(files: &ServerTls, look: Look) -> Result<Pair, Vec<PairFault>> {
 }
 
 fn bytes(file: &Path) -> Result<Zeroizing<Vec<u8>>, Wrong> {
-    let bytes = std::fs::read(file).map(Zeroizing::new).map_err(Wrong::Unreadable)?;
-    if bytes.len() > LONGEST { Err(Wrong::TooLong) } else { Ok(bytes) }
+    read_file(file, LONGEST).map_err(Wrong::Unreadable)
 }
 
 fn chain(pem: &[u8]) -> Result<(Vec<CertificateDer<'static>>, Validity), Wrong> {
