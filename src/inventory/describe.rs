@@ -3,6 +3,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use serde::Deserialize;
+use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::Error;
@@ -21,39 +22,21 @@ struct Envelope {
     code: Option<String>,
 }
 
+/// Entries stay as they came: one that is not as it should be must not spoil the others.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Listing {
-    total_count: Option<u64>,
-    data_set: Option<Vec<Entry>>,
+    total_count: Option<Value>,
+    data_set: Option<Vec<Value>>,
 }
 
-/// Any field may be null or absent; unknown ones are ignored (Zenlayer's DescribeInstances).
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Entry {
-    instance_id: Option<String>,
-    instance_name: Option<String>,
-    zone_id: Option<String>,
-    instance_type: Option<String>,
-    image_id: Option<String>,
-    status: Option<String>,
-    enable_agent: Option<bool>,
-    public_ip_addresses: Option<Vec<Option<String>>>,
-    private_ip_addresses: Option<Vec<Option<String>>>,
-    resource_group_id: Option<String>,
-    tags: Option<Tags>,
-}
-
-#[derive(Deserialize)]
-struct Tags {
-    tags: Option<Vec<KeyValue>>,
-}
-
-#[derive(Deserialize)]
-struct KeyValue {
-    key: Option<String>,
-    value: Option<String>,
+impl Listing {
+    fn total(&self) -> Option<u64> {
+        match self.total_count.as_ref()? {
+            Value::String(text) => text.parse().ok(),
+            number => number.as_u64().or_else(|| Some(number.as_f64().filter(|n| *n >= 0.0)? as u64)),
+        }
+    }
 }
 
 /// One page of an account's instances.
@@ -103,8 +86,9 @@ async fn call(client: &Client, body: &serde_json::Value, texts: &mut Texts) -> R
         return Err(Error::Refused { status: answer.status, code });
     }
     let listing = envelope.and_then(|e| e.response).ok_or(Error::Unreadable)?;
+    let total = listing.total();
     let entries = listing.data_set.ok_or(Error::Unreadable)?;
-    Ok(Page { entries: entries.len(), total: listing.total_count, instances: read(entries, texts) })
+    Ok(Page { entries: entries.len(), total, instances: read(&entries, texts) })
 }
 
 /// Why a saved inventory cannot be read.
@@ -112,76 +96,88 @@ async fn call(client: &Client, body: &serde_json::Value, texts: &mut Texts) -> R
 #[error("must be a JSON array of instances as DescribeInstances tells them, or its whole answer: {0}")]
 pub struct SavedFault(String);
 
-/// The instances of a saved inventory: the array that `dataSet` is, or a whole answer with it.
+/// The instances of a saved inventory: the array that `dataSet` is, or a whole answer with all of them.
 pub fn saved(json: &[u8]) -> Result<Vec<Attributes>, SavedFault> {
     #[derive(Deserialize)]
     struct Answer {
         response: Listing,
     }
     let listing = match json.iter().find(|byte| !byte.is_ascii_whitespace()) {
-        Some(b'[') => serde_json::from_slice(json).map(Some),
-        _ => serde_json::from_slice(json).map(|answer: Answer| answer.response.data_set),
+        Some(b'[') => {
+            serde_json::from_slice(json).map(|entries| Listing { total_count: None, data_set: Some(entries) })
+        }
+        _ => serde_json::from_slice(json).map(|answer: Answer| answer.response),
     };
-    let entries: Option<Vec<Entry>> = listing.map_err(|e| SavedFault(e.to_string()))?;
-    let entries = entries.ok_or_else(|| SavedFault("it has no dataSet".to_owned()))?;
-    let bad = entries.iter().position(|entry| id(entry).is_none());
-    match bad {
+    let listing = listing.map_err(|e| SavedFault(e.to_string()))?;
+    let total = listing.total();
+    let entries = listing.data_set.ok_or_else(|| SavedFault("it has no dataSet".to_owned()))?;
+    if let Some(total) = total.filter(|total| *total > entries.len() as u64) {
+        let only = entries.len();
+        return Err(SavedFault(format!(
+            "it has {only} of the account's {total} instances: put all pages together"
+        )));
+    }
+    match entries.iter().position(|entry| id(entry).is_none()) {
         Some(index) => Err(SavedFault(format!("entry {} has no good instanceId", index + 1))),
-        None => Ok(read(entries, &mut Texts::default())),
+        None => Ok(read(&entries, &mut Texts::default())),
     }
 }
 
-fn id(entry: &Entry) -> Option<InstanceId> {
-    entry.instance_id.as_ref()?.parse().ok()
+fn id(entry: &Value) -> Option<InstanceId> {
+    entry.get("instanceId")?.as_str()?.parse().ok()
 }
 
-/// Of two entries with one id the last counts.
-fn read(entries: Vec<Entry>, texts: &mut Texts) -> Vec<Attributes> {
+/// Of two entries with one id the last counts; those without a good one do not.
+fn read(entries: &[Value], texts: &mut Texts) -> Vec<Attributes> {
     let mut seen = HashSet::new();
-    let told = entries.into_iter().rev().filter_map(|entry| {
-        let id = id(&entry)?;
+    let told = entries.iter().rev().filter_map(|entry| {
+        let id = id(entry)?;
         seen.insert(id.clone()).then(|| attributes(id, entry, texts))
     });
     told.collect()
 }
 
-fn attributes(id: InstanceId, entry: Entry, texts: &mut Texts) -> Attributes {
-    let mut told = |text: Option<String>| {
-        texts.shared(text.as_deref().filter(|text| !text.is_empty()).unwrap_or(UNKNOWN))
-    };
-    let (status, instance_type, image) =
-        (told(entry.status), told(entry.instance_type), told(entry.image_id));
-    let mut group =
-        |text: Option<String>| Some(texts.shared(text.as_deref().filter(|text| !text.is_empty())?));
-    let (zone, resource_group) = (group(entry.zone_id), group(entry.resource_group_id));
-    let addresses =
-        [entry.public_ip_addresses, entry.private_ip_addresses].into_iter().flatten().flatten().flatten();
-    let mut tags: Vec<Tag> = Vec::new();
-    for pair in entry.tags.and_then(|t| t.tags).unwrap_or_default() {
-        let Some(key) = pair.key else { continue };
-        tags.retain(|tag| *tag.key != *key);
-        let value = texts.shared(pair.value.as_deref().unwrap_or_default());
-        tags.push(Tag { key: texts.shared(&key), value });
-    }
+/// Any field may be null, absent, or of a kind that it should not be: then it is not told.
+fn attributes(id: InstanceId, entry: &Value, texts: &mut Texts) -> Attributes {
+    let text = |name: &str| entry.get(name).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let list = |name: &str| entry.get(name).and_then(Value::as_array).into_iter().flatten();
+    let mut told = |name: &str| texts.shared(text(name).unwrap_or(UNKNOWN));
+    let (status, instance_type, image) = (told("status"), told("instanceType"), told("imageId"));
+    let mut group = |name: &str| text(name).map(|text| texts.shared(text));
+    let (zone, resource_group) = (group("zoneId"), group("resourceGroupId"));
+    let addresses = list("publicIpAddresses").chain(list("privateIpAddresses"));
     Attributes {
         id,
-        name: entry.instance_name.unwrap_or_default().into(),
+        name: text("instanceName").unwrap_or_default().into(),
         status,
         instance_type,
         image,
-        agent: match entry.enable_agent {
+        agent: match entry.get("enableAgent").and_then(Value::as_bool) {
             Some(true) => Agent::Present,
             Some(false) => Agent::Absent,
             None => Agent::Unknown,
         },
         addresses: addresses
-            .filter_map(|text| text.parse().ok())
+            .filter_map(|address| address.as_str()?.parse().ok())
             .map(|ip: IpAddr| ip.to_canonical())
             .collect(),
         zone,
         resource_group,
-        tags: tags.into(),
+        tags: tags(entry, texts),
     }
+}
+
+/// Of two tags with one key the last counts.
+fn tags(entry: &Value, texts: &mut Texts) -> Box<[Tag]> {
+    let pairs = entry.get("tags").and_then(|tags| tags.get("tags")?.as_array());
+    let mut tags: Vec<Tag> = Vec::new();
+    for pair in pairs.into_iter().flatten() {
+        let Some(key) = pair.get("key").and_then(Value::as_str) else { continue };
+        tags.retain(|tag| *tag.key != *key);
+        let value = pair.get("value").and_then(Value::as_str).unwrap_or_default();
+        tags.push(Tag { key: texts.shared(key), value: texts.shared(value) });
+    }
+    tags.into()
 }
 
 #[cfg(test)]
@@ -195,9 +191,11 @@ mod tests {
             r#"{"instanceId":"ins-a"}"#,
             r#"{"instanceId":"ins-a","status":null,"enableAgent":null,"tags":null,"publicIpAddresses":null,"new":[1]}"#,
             r#"{"instanceId":"ins-a","status":"","tags":{"tags":null},"publicIpAddresses":[null,"nonsense"]}"#,
+            r#"{"instanceId":"ins-a","status":7,"tags":{"tags":[null,{"key":1},"x"]},"enableAgent":"true"}"#,
+            r#"{"instanceId":"ins-a","tags":["x"],"zoneId":{},"publicIpAddresses":"10.0.0.1"}"#,
         ] {
             let entry = serde_json::from_str(body).expect("an entry");
-            let told = attributes(id.clone(), entry, &mut Texts::default());
+            let told = attributes(id.clone(), &entry, &mut Texts::default());
             assert_eq!(told, Attributes::unknown(id.clone()), "{body}");
         }
     }
@@ -208,7 +206,7 @@ mod tests {
         let body = r#"{"tags":{"tags":[{"key":"env","value":"dev"},{"key":"env","value":"prod"},{"value":"x"}]},
             "privateIpAddresses":["::ffff:10.0.0.1"],"enableAgent":true,"status":"WARMING"}"#;
         let entry = serde_json::from_str(body).expect("an entry");
-        let told = attributes(id, entry, &mut Texts::default());
+        let told = attributes(id, &entry, &mut Texts::default());
         assert_eq!(*told.tags, [Tag { key: "env".into(), value: "prod".into() }]);
         assert_eq!(*told.addresses, ["10.0.0.1".parse::<IpAddr>().expect("an address")]);
         assert_eq!((&*told.status, told.agent), ("WARMING", Agent::Present));
@@ -231,10 +229,32 @@ mod tests {
             (r#"{"response":{}}"#, "no dataSet"),
             (r#"[{"instanceId":"ins-a"},{}]"#, "entry 2 has no good instanceId"),
             (r#"[{"instanceId":"a b"}]"#, "entry 1 has no good instanceId"),
-            (r#"[7]"#, "invalid type"),
+            (r#"[7]"#, "entry 1 has no good instanceId"),
+            (
+                r#"{"response":{"totalCount":2,"dataSet":[{"instanceId":"ins-a"}]}}"#,
+                "1 of the account's 2 instances",
+            ),
         ] {
             let fault: Result<Vec<String>, String> = ids(json);
             assert!(fault.as_ref().is_err_and(|fault| fault.contains(part)), "{json}: {fault:?}");
+        }
+    }
+
+    #[test]
+    fn one_bad_entry_spoils_no_other() {
+        let entries: Vec<Value> = serde_json::from_str(
+            r#"[null,7,{"instanceId":"ins-a"},{"instanceId":"a b"},{"instanceId":null},{},{"instanceId":"ins-b"}]"#,
+        )
+        .expect("JSON");
+        let ids: Vec<String> =
+            read(&entries, &mut Texts::default()).iter().map(|told| told.id.to_string()).collect();
+        assert_eq!(ids, ["ins-b", "ins-a"]);
+        for (total, expected) in
+            [("3", Some(3)), ("\"3\"", Some(3)), ("3.0", Some(3)), ("-1", None), ("null", None)]
+        {
+            let json = format!(r#"{{"totalCount":{total},"dataSet":[]}}"#);
+            let listing: Listing = serde_json::from_str(&json).expect("JSON");
+            assert_eq!(listing.total(), expected, "{total}");
         }
     }
 }
