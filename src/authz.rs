@@ -19,6 +19,7 @@ mod shadow;
 mod source;
 mod terms;
 mod verdict;
+mod viewer;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -44,6 +45,7 @@ pub use parallel::Progress;
 pub use place::{Place, shown};
 pub use question::{Action, ActionFault, Asked};
 pub use verdict::{Unevaluated, Verdict};
+pub use viewer::Viewer;
 
 use blocks::{Blocks, Caller};
 use explain::Conditions;
@@ -135,8 +137,7 @@ impl PolicyRevision {
         let rules = self.rules(team);
         let answer = Authorizer::new().is_authorized(&question.request, &rules.policies, &question.entities);
         let errors: Vec<Unevaluated> = answer.diagnostics().errors().map(Unevaluated::of).collect();
-        if let Some(first) = errors.first() {
-            tracing::error!(team.name = %team, policy.revision = %self.id, "a policy cannot be evaluated, so it refuses: {first}");
+        if !errors.is_empty() {
             return Verdict::Erred(errors);
         }
         // Cedar's reasons are unordered: give them in the order of the files.
@@ -267,8 +268,8 @@ impl Policies {
                 Explanation::NoPermit(revision.rules(&team).unmet(Action::ResetPassword, &question))
             }
             Verdict::Refused(forbids) => Explanation::Forbidden(forbids),
-            Verdict::Erred(_) => {
-                self.metrics.policy_failed();
+            Verdict::Erred(failed) => {
+                self.failed(&revision, &team, &failed);
                 Explanation::Erred
             }
         };
@@ -283,66 +284,24 @@ impl Policies {
         Err(Box::new(Denied { seen, revision: revision.id().clone(), explanation, forbids }))
     }
 
-    /// What the principal may do with instances, by the revision in force now.
-    pub fn viewer(&self, principal: &Principal, origin: &Origin) -> Viewer {
-        // Whoever resets can write both down: not to have done so yet is no refusal.
-        let asked = Asked { reason_given: true, ticket_given: true, ..Asked::by(principal, origin) };
-        let (zone, metrics) = (self.zone.clone(), self.metrics.clone());
-        Viewer { revision: self.current(), asked, zone, metrics }
-    }
-
     /// Whether the principal may read the resets of `owner`.
     pub fn may_view_resets(&self, principal: &Principal, origin: &Origin, owner: &TeamName) -> bool {
-        match self.current().decide_view_resets(&Asked::by(principal, origin), owner, &self.zone) {
+        let revision = self.current();
+        match revision.decide_view_resets(&Asked::by(principal, origin), owner, &self.zone) {
             Verdict::Permitted(_) => true,
             Verdict::Refused(_) => false,
-            Verdict::Erred(_) => {
-                self.metrics.policy_failed();
+            Verdict::Erred(failed) => {
+                self.failed(&revision, principal.team(), &failed);
                 false
             }
         }
     }
-}
 
-/// One caller's eye on instances, on one revision of the policies.
-pub struct Viewer {
-    revision: Arc<PolicyRevision>,
-    asked: Asked,
-    zone: TimeZone,
-    metrics: Arc<Metrics>,
-}
-
-impl Viewer {
-    /// The revision that decides.
-    pub fn revision(&self) -> &PolicyRevision {
-        &self.revision
-    }
-
-    /// The acting team.
-    pub fn team(&self) -> &TeamName {
-        &self.asked.team
-    }
-
-    /// Whether the caller may see the instance.
-    pub fn may_view(&self, told: &Attributes) -> bool {
-        self.may(Action::ViewInstance, told)
-    }
-
-    /// Whether policy permits to reset it: alone, with a reason, a ticket and a typed password.
-    pub fn may_reset(&self, told: &Attributes) -> bool {
-        self.may(Action::ResetPassword, told)
-    }
-
-    fn may(&self, action: Action, told: &Attributes) -> bool {
-        let question = Question::of_instance(action, &self.asked, told, &self.zone);
-        match self.revision.decide(&self.asked.team, &question) {
-            Verdict::Permitted(_) => true,
-            Verdict::Refused(_) => false,
-            Verdict::Erred(_) => {
-                self.metrics.policy_failed();
-                false
-            }
-        }
+    /// Counts and logs a decision that no policy could make.
+    fn failed(&self, revision: &PolicyRevision, team: &TeamName, failed: &[Unevaluated]) {
+        self.metrics.policy_failed();
+        let policies = failed.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ");
+        tracing::error!(team.name = %team, policy.revision = %revision.id(), "a policy cannot be evaluated, so it refuses: {policies}");
     }
 }
 

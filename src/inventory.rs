@@ -122,8 +122,17 @@ impl Inventory {
         if unknown {
             self.mirror.lookups().charge(caller)?;
         }
-        let told = self.mirror.lookups().one(&self.client, id).await?;
-        Ok((told, unknown))
+        match self.mirror.lookups().one(&self.client, id).await {
+            Ok(told) => Ok((told, unknown)),
+            Err(error) => Err(Blind::Failed { error, charged: unknown }),
+        }
+    }
+
+    /// What was known of the instance, however long ago; all unknown of one that never was.
+    pub fn last_known(&self, id: &InstanceId) -> Arc<Attributes> {
+        let snapshot = self.mirror.snapshot();
+        let known = snapshot.as_ref().and_then(|snapshot| snapshot.get(id));
+        known.map_or_else(|| Arc::new(Attributes::unknown(id.clone())), |known| known.attributes.clone())
     }
 
     /// Charges who was refused an instance that it may not view, as an unknown id would have been: else the budget

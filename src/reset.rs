@@ -29,7 +29,8 @@ pub struct Gateway {
 /// What a reset would meet now; nothing of it is kept.
 pub struct Trial {
     /// With the permits that decide, or why policy refuses.
-    pub decision: Result<Authorized, Box<Denied>>,
+    /// None: nothing is known of the instance, and what was does not concern the caller.
+    pub decision: Result<Authorized, Option<Box<Denied>>>,
     /// None of an instance that the caller may not view.
     pub obstacles: Option<Vec<Blocker>>,
 }
@@ -52,6 +53,9 @@ pub enum Blocker {
 pub enum Refused {
     #[error(transparent)]
     Unseen(#[from] Box<Unseen>),
+    /// Nothing is known of the instance, and what was does not concern the caller: answered as if policy had refused.
+    #[error(transparent)]
+    Hidden(Box<Unseen>),
     #[error(transparent)]
     Denied(#[from] Box<Denied>),
     #[error("Zenlayer has no such instance")]
@@ -86,7 +90,7 @@ impl Gateway {
     }
 
     async fn reset(&self, call: Call) -> Result<Receipt, Refused> {
-        let seen = self.inventory.look(call).await?;
+        let seen = self.see(call).await?;
         let authorized = ready(self.authorize(seen)?)?;
         let permit = self.limiter.admit(authorized)?;
         let slot = match self.zenlayer.reserve(permit.team()).await {
@@ -117,7 +121,10 @@ impl Gateway {
 
     /// Goes as far as a reset does before it charges anything.
     pub async fn try_out(&self, call: Call) -> Result<Trial, Refused> {
-        let seen = self.inventory.look(call).await?;
+        let seen = match self.see(call).await {
+            Err(Refused::Hidden(_)) => return Ok(Trial { decision: Err(None), obstacles: None }),
+            seen => seen?,
+        };
         let team = seen.call().principal.team().clone();
         let obstacles = |told: &Attributes| obstacles(&self.limiter, &self.policies.current(), &team, told);
         match self.authorize(seen) {
@@ -128,9 +135,28 @@ impl Gateway {
             Err(Refused::Denied(denied)) => {
                 let viewed = denied.seen.attributes().filter(|_| denied.explanation.is_some());
                 let obstacles = viewed.map(|told| obstacles(told));
-                Ok(Trial { decision: Err(denied), obstacles })
+                Ok(Trial { decision: Err(Some(denied)), obstacles })
             }
             Err(refused) => Err(refused),
+        }
+    }
+
+    /// When Zenlayer cannot be asked, whom the instance does not concern learns nothing of it all the same: neither
+    /// that it is there nor that it is not.
+    async fn see(&self, call: Call) -> Result<Seen, Refused> {
+        let unseen = match self.inventory.look(call).await {
+            Ok(seen) => return Ok(seen),
+            Err(unseen) => unseen,
+        };
+        let Unseen { call, error: Blind::Failed { charged, .. } } = &*unseen else {
+            return Err(unseen.into());
+        };
+        if self.policies.concerns(call, &self.inventory.last_known(&call.request.instance)) {
+            return Err(unseen.into());
+        }
+        match self.inventory.charge_stranger(call.principal.identity(), *charged) {
+            Ok(()) => Err(Refused::Hidden(unseen)),
+            Err(error) => Err(Box::new(Unseen { call: unseen.call, error }).into()),
         }
     }
 
@@ -205,10 +231,12 @@ impl Refused {
     /// All that was known, for the record.
     fn facts(&self) -> Facts<'_> {
         match self {
-            Self::Unseen(unseen) => Facts::of_call(&unseen.call).refused(match unseen.error {
-                Blind::Spent { .. } => Why::LookupLimit,
-                Blind::Failed(_) => Why::Inventory,
-            }),
+            Self::Unseen(unseen) | Self::Hidden(unseen) => {
+                Facts::of_call(&unseen.call).refused(match unseen.error {
+                    Blind::Spent { .. } => Why::LookupLimit,
+                    Blind::Failed { .. } => Why::Inventory,
+                })
+            }
             Self::Denied(denied) => Facts::of_denied(denied).refused(Why::Policy),
             Self::NotFound(authorized) => Facts::of_authorized(authorized).refused(Why::NotFound),
             Self::NotReady(authorized, _) => Facts::of_authorized(authorized).refused(Why::NotReady),

@@ -17,7 +17,9 @@ impl Cursors {
 
     /// A cursor at `position` of the list `of`.
     pub(super) fn seal(&self, of: &str, position: &str) -> String {
-        let mut sealed = position.as_bytes().to_vec();
+        // All of one length: that of a position would show through.
+        let mut sealed = vec![b' '; position.len().next_multiple_of(64)];
+        sealed[..position.len()].copy_from_slice(position.as_bytes());
         let nonce = self.0.seal_in_place_append_tag(Aad::from(of), &mut sealed);
         let nonce = nonce.expect("a position is short, and the system has randomness");
         URL_SAFE_NO_PAD.encode([nonce.as_ref().as_slice(), &sealed].concat())
@@ -30,7 +32,7 @@ impl Cursors {
         let mut sealed = sealed.to_vec();
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
         let position = self.0.open_in_place(nonce, Aad::from(of), &mut sealed).ok()?;
-        String::from_utf8(position.to_vec()).ok()
+        Some(std::str::from_utf8(position).ok()?.trim_end_matches(' ').to_owned())
     }
 }
 
@@ -55,6 +57,7 @@ mod tests {
         for text in ["", "AAAA", "ins-secret-1", &"A".repeat(200), "!", "\u{e9}"] {
             assert_eq!(cursors.open("instances", text), None, "{text:?}");
         }
+        assert_eq!(cursor.len(), cursors.seal("instances", "i").len(), "nor does its length");
         let raw = URL_SAFE_NO_PAD.decode(&cursor).expect("base64url");
         assert!(!raw.windows(4).any(|part| part == b"secr"), "the position does not show");
     }

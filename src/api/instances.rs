@@ -100,10 +100,10 @@ pub(super) async fn read(
         gateway.trail.refuse(&facts.action("ViewInstance").instance(&id).refused(why));
     };
     let spent = |_: &Blind| refused(Why::LookupLimit);
-    let (known, charged) = match gateway.inventory.find(principal.identity(), &id).await {
-        Ok(found) => found,
+    let (known, charged, failed) = match gateway.inventory.find(principal.identity(), &id).await {
+        Ok((known, charged)) => (known, charged, None),
         // What was known before is still worth showing: it says itself that it is stale.
-        Err(blind @ Blind::Failed(_)) => (Some(eye.last_known(&id).ok_or(blind)?), false),
+        Err(Blind::Failed { error, charged }) => (eye.last_known(&id), charged, Some(error)),
         Err(blind @ Blind::Spent { .. }) => return Err(blind).inspect_err(spent)?,
     };
     let unknown = || Arc::new(Attributes::unknown(id.clone()));
@@ -113,9 +113,11 @@ pub(super) async fn read(
         refused(Why::Policy);
         return Err(refusal::not_viewable());
     }
-    let known =
-        known.ok_or_else(|| Problem::new(Kind::NotFound, "Zenlayer has no instance with this id."))?;
-    Ok(HttpResponse::Ok().json(eye.look(&known)))
+    match (known, failed) {
+        (Some(known), _) => Ok(HttpResponse::Ok().json(eye.look(&known))),
+        (None, Some(error)) => Err(Blind::Failed { error, charged }.into()),
+        (None, None) => Err(Problem::new(Kind::NotFound, "Zenlayer has no instance with this id.")),
+    }
 }
 
 fn asked(query: &Query, shared: &Shared) -> Result<(Filter, usize, Option<InstanceId>), Problem> {

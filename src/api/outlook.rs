@@ -128,23 +128,27 @@ impl Filter {
 }
 
 impl Listing {
-    /// The page, and the last instance it looked at if there are more. None: nothing is known yet.
+    /// The page, and where the next goes on, if it may hold something. None: nothing is known yet.
     pub(super) fn page(&self) -> Option<(Vec<InstanceView>, Option<InstanceId>)> {
         let snapshot = self.eye.mirror.snapshot()?;
         let rest = snapshot.after(self.after.as_ref());
-        let (mut items, mut examined) = (Vec::new(), 0);
-        for known in rest.iter().take(MOST_EXAMINED) {
+        let mut items = Vec::new();
+        // Where the page ends: behind its last item, if another follows within what one page examines.
+        let mut end = None;
+        for (place, known) in rest.iter().enumerate().take(MOST_EXAMINED) {
+            let told = &known.attributes;
+            if !self.filter.matches(told) || !self.eye.viewer.may_view(told) {
+                continue;
+            }
             if items.len() == self.limit {
-                break;
+                let last = &rest[end.unwrap_or(place)].attributes;
+                return Some((items, Some(last.id.clone())));
             }
-            examined += 1;
-            if self.filter.matches(&known.attributes) && self.eye.viewer.may_view(&known.attributes) {
-                items.push(self.eye.look(known));
-            }
+            items.push(self.eye.look(known));
+            end = Some(place);
         }
-        let more = examined < rest.len();
-        let last = examined.checked_sub(1).filter(|_| more);
-        Some((items, last.map(|last| rest[last].attributes.id.clone())))
+        let more = rest.len() > MOST_EXAMINED;
+        Some((items, more.then(|| rest[MOST_EXAMINED - 1].attributes.id.clone())))
     }
 }
 

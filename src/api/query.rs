@@ -90,7 +90,8 @@ impl Faults {
         bounds: RangeInclusive<usize>,
     ) -> usize {
         let Some(text) = query.text(name) else { return default };
-        let number = text.parse().ok().filter(|number| bounds.contains(number));
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = text.parse().ok().filter(|number| digits && bounds.contains(number));
         number.unwrap_or_else(|| {
             let (low, high) = bounds.into_inner();
             self.add(name, format!("`{name}` must be a whole number from {low} to {high}."));

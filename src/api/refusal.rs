@@ -8,7 +8,7 @@ use crate::authn::{self, TeamFault};
 use crate::authz::{Explanation, Unmet};
 use crate::domain::{Outcome, Rejection};
 use crate::http::Unsendable;
-use crate::inventory::Blind;
+use crate::inventory::{Blind, Unseen};
 use crate::ratelimit::{self, Limit, Spent};
 use crate::reset::{Refused, Unready};
 use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
@@ -100,7 +100,7 @@ impl From<Blind> for Problem {
                     "The limit `lookups` is spent: this user asked about too many instances that are not there or not its own.",
                 )
             },
-            Blind::Failed(error) => {
+            Blind::Failed { error, .. } => {
                 tracing::warn!("an instance could not be looked up, so nothing was decided: {error}");
                 Self::unavailable(
                     "Zenlayer could not be asked about the instance. Nothing was sent; try again.",
@@ -127,6 +127,13 @@ impl From<Refused> for Problem {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::Unseen(unseen) => unseen.error.into(),
+            Refused::Hidden(unseen) => {
+                let Unseen { error, .. } = &*unseen;
+                tracing::warn!(
+                    "an instance could not be looked up, and does not concern the caller: {error}"
+                );
+                not_viewable()
+            }
             Refused::Denied(denied) => denied_problem(denied.explanation.as_ref()),
             Refused::NotFound(_) => Self::new(Kind::NotFound, "Zenlayer has no instance with this id."),
             Refused::NotReady(_, unready) => unready.into(),
@@ -179,7 +186,7 @@ pub(super) fn notes(explanation: &Explanation) -> Option<Vec<PolicyNote>> {
     let note = |id: &String, effect, condition: &Option<String>| PolicyNote {
         id: id.clone(),
         effect,
-        condition: condition.clone(),
+        condition: condition.as_deref().map(shortened),
     };
     match explanation {
         Explanation::Forbidden(ids) => Some(ids.iter().map(|id| note(id, "forbid", &None)).collect()),
@@ -187,7 +194,16 @@ pub(super) fn notes(explanation: &Explanation) -> Option<Vec<PolicyNote>> {
             let unmet = unmet.iter().map(|Unmet { policy, condition }| note(policy, "permit", condition));
             Some(unmet.collect())
         }
-        Explanation::Erred => None,
+        Explanation::Erred => Some(Vec::new()),
+    }
+}
+
+/// A condition may list thousands of ids: its beginning says which it is.
+fn shortened(condition: &str) -> String {
+    const LONGEST: usize = 500;
+    match condition.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &condition[..end]),
+        None => condition.to_owned(),
     }
 }
 

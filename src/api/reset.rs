@@ -152,7 +152,8 @@ pub(super) struct DryRun {
     /// What stands against it: `policy`, `not-running`, `busy`, `no-agent`, `cooldown`, `quota`.
     #[schema(example = json!([]))]
     blockers: Vec<&'static str>,
-    /// The policies that decide, or the permits that do not fit. Absent if the caller may not view the instance.
+    /// The policies that decide, or the permits that do not fit; empty if a policy could not be evaluated. Absent if
+    /// the caller may not view the instance.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     policies: Option<Vec<PolicyNote>>,
@@ -229,7 +230,8 @@ async fn tried(context: &Context, gateway: &Gateway, call: Call) -> Result<DryRu
     let permit = |id: &String| PolicyNote { id: id.clone(), effect: "permit", condition: None };
     let policies = match &decision {
         Ok(authorized) => Some(authorized.policies().iter().map(permit).collect()),
-        Err(denied) => denied.explanation.as_ref().and_then(refusal::notes),
+        Err(Some(denied)) => denied.explanation.as_ref().and_then(refusal::notes),
+        Err(None) => None,
     };
     let revision = gateway.policies.current();
     let standings = context.caller_standing().into_iter();

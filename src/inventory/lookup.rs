@@ -26,8 +26,13 @@ pub enum Blind {
     /// The caller asked for too many instances that it may not view, or that are not there.
     #[error("the caller's budget for unknown instances is spent (inventory.caller_lookups)")]
     Spent { retry_after: Duration },
-    #[error(transparent)]
-    Failed(#[from] Arc<Error>),
+    #[error("{error}")]
+    Failed {
+        #[source]
+        error: Arc<Error>,
+        /// The caller's budget for unknown ids was charged.
+        charged: bool,
+    },
 }
 
 /// Looks single instances up: once for all who wait for one, and within budgets.
@@ -82,7 +87,7 @@ impl Lookups {
     }
 
     /// The instance as it was told at most `max_age` ago. Those who ask for the same one share one call.
-    pub(super) async fn one(&self, client: &Client, id: &InstanceId) -> Result<Option<Known>, Blind> {
+    pub(super) async fn one(&self, client: &Client, id: &InstanceId) -> Result<Option<Known>, Arc<Error>> {
         let told = match self.told.get(id).await {
             Some(told) if told.asked.elapsed() <= self.max_age => told,
             stale => {

@@ -49,6 +49,11 @@ fn a_team_sees_its_own_instances_and_no_others() {
     assert!(first.get("zoneId").is_none(), "what is not told is absent: {first}");
     let (all, pages) = walk(&gateway, &payments(), "limit=7");
     assert_eq!((all.len(), pages.len()), (20, 3), "7, 7 and 6");
+    let whole = gateway.get("/v1/instances?limit=20", &payments()).json();
+    assert!(
+        whole.get("nextCursor").is_none(),
+        "nothing of its own follows, so there is no telling what else does"
+    );
     assert!(all.iter().all(|id| id.starts_with("pay-")));
     assert_eq!(walk(&gateway, &web(), "").0, ["web-1", "web-2", "web-3", "web-4", "web-5"]);
     let stranger = token(&claims("erin", json!(["shop-1"])));
@@ -109,6 +114,7 @@ fn bad_parameters_are_named() {
         ("limit=0", "limit"),
         ("limit=201", "limit"),
         ("limit=x", "limit"),
+        ("limit=%2B5", "limit"),
         ("tag=team", "tag"),
         ("tag=:x", "tag"),
         ("cursor=pay-1", "cursor"),
@@ -191,6 +197,55 @@ fn who_may_not_view_an_instance_reads_the_same_of_a_foreign_and_a_missing_one() 
         json!({ "allowed": false, "blockers": ["policy"], "quotas": ["caller", "team", "cooldown"] });
     assert_eq!(tried.parse::<Value>().expect("JSON"), exactly);
     assert_eq!(gateway.resets_sent(), 0);
+}
+
+#[test]
+fn when_zenlayer_cannot_be_asked_a_foreign_and_a_missing_instance_are_still_alike() {
+    let overrides =
+        [("ZENGATE__INVENTORY__MAX_AGE_SECONDS", "2"), ("ZENGATE__INVENTORY__REFRESH_SECONDS", "1")];
+    let by_id = r#"@id("one") permit (principal in Team::"shop-1", action, resource) when { resource == Instance::"gone-1" };"#;
+    let gateway = loaded(Setup { overrides: &overrides, team: Some(("shop-1", by_id)), ..Setup::default() });
+    gateway.fault(json!({ "action": "DescribeInstances", "fault": "internal-error" }));
+    let body = json!({ "password": PASSWORD }).to_string();
+    let told = |id: &str| {
+        let read = gateway.get(&format!("/v1/instances/{id}"), &payments());
+        let reset = gateway.reset(&payments(), id);
+        let path = format!("/v1/instances/{id}/password-resets?dryRun=true");
+        let tried = gateway.call("POST", &path, Some(&payments()), Some(&body));
+        [read, reset, tried]
+            .map(|answer| (answer.status, answer.problem(), answer.json()["blockers"].clone()))
+    };
+    let hidden = |dry: u16| (dry, "forbidden".to_owned(), Value::Null);
+    let expected = [hidden(403), hidden(403), (200, String::new(), json!(["policy"]))];
+    for age in ["fresh", "stale"] {
+        assert_eq!(told("web-1"), expected, "foreign, {age}");
+        assert_eq!(told("no-such-1"), expected, "missing, {age}");
+        std::thread::sleep(std::time::Duration::from_millis(2200));
+    }
+    assert_eq!(gateway.reset(&payments(), "pay-1").problem(), "unavailable", "one's own says what is wrong");
+    let shop = token(&claims("erin", json!(["shop-1"])));
+    assert_eq!(
+        gateway.reset(&shop, "gone-1").problem(),
+        "unavailable",
+        "and so does what policy permits by id"
+    );
+    assert_eq!(gateway.get("/v1/instances/gone-1", &shop).problem(), "unavailable");
+    assert_eq!(gateway.resets_sent(), 0);
+}
+
+#[test]
+fn a_policy_that_errs_is_told_once_a_request_and_its_caller_learns_that_much() {
+    let errs = r#"
+        @id("view") permit (principal in Team::"shop-1", action == Action::"ViewInstance", resource);
+        @id("errs") forbid (principal in Team::"shop-1", action == Action::"ResetPassword", resource)
+            when { 9223372036854775807 + context.local.hour + 1 > 0 && resource.name == "x" };"#;
+    let gateway = loaded(Setup { team: Some(("shop-1", errs)), ..Setup::default() });
+    let shop = token(&claims("erin", json!(["shop-1"])));
+    let listed = gateway.get("/v1/instances?limit=200", &shop).json();
+    assert_eq!(ids(&listed).len(), 25);
+    assert_eq!(gateway.metric("zengate_policy_errors_total"), 1.0, "once, for 25 instances");
+    let tried = try_out(&gateway, &shop, "pay-1", &json!({ "password": PASSWORD }));
+    assert_eq!((&tried["allowed"], &tried["policies"]), (&json!(false), &json!([])), "{tried}");
 }
 
 #[test]

@@ -1,0 +1,69 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::question::{Action, Asked, Question};
+use super::{Policies, PolicyRevision, Verdict};
+use crate::authn::{Call, Origin, Principal};
+use crate::domain::TeamName;
+use crate::inventory::Attributes;
+
+/// One caller's eye on instances, on one revision of the policies.
+pub struct Viewer {
+    policies: Arc<Policies>,
+    revision: Arc<PolicyRevision>,
+    asked: Asked,
+    /// That a policy cannot be evaluated is told once, however many instances are looked at.
+    told: AtomicBool,
+}
+
+impl Viewer {
+    /// The revision that decides.
+    pub fn revision(&self) -> &PolicyRevision {
+        &self.revision
+    }
+
+    /// The acting team.
+    pub fn team(&self) -> &TeamName {
+        &self.asked.team
+    }
+
+    /// Whether the caller may see the instance.
+    pub fn may_view(&self, told: &Attributes) -> bool {
+        self.may(Action::ViewInstance, told)
+    }
+
+    /// Whether policy permits to reset it: alone, with a reason, a ticket and a typed password.
+    pub fn may_reset(&self, told: &Attributes) -> bool {
+        self.may(Action::ResetPassword, told)
+    }
+
+    fn may(&self, action: Action, told: &Attributes) -> bool {
+        let question = Question::of_instance(action, &self.asked, told, &self.policies.zone);
+        match self.revision.decide(&self.asked.team, &question) {
+            Verdict::Permitted(_) => true,
+            Verdict::Refused(_) => false,
+            Verdict::Erred(failed) => {
+                if !self.told.swap(true, Ordering::Relaxed) {
+                    self.policies.failed(&self.revision, &self.asked.team, &failed);
+                }
+                false
+            }
+        }
+    }
+}
+
+impl Policies {
+    /// Whether policy lets the call's principal view the instance, or reset it: then what is known of it concerns the
+    /// caller. Never a leave to reset.
+    pub fn concerns(self: &Arc<Self>, call: &Call, told: &Attributes) -> bool {
+        let viewer = self.viewer(&call.principal, &call.origin);
+        viewer.may_view(told) || viewer.may_reset(told)
+    }
+
+    /// What the principal may do with instances, by the revision in force now.
+    pub fn viewer(self: &Arc<Self>, principal: &Principal, origin: &Origin) -> Viewer {
+        // Whoever resets can write both down: not to have done so yet is no refusal.
+        let asked = Asked { reason_given: true, ticket_given: true, ..Asked::by(principal, origin) };
+        Viewer { policies: self.clone(), revision: self.current(), asked, told: AtomicBool::new(false) }
+    }
+}
