@@ -25,7 +25,7 @@ pub(super) struct Placed {
 }
 
 impl Source {
-    /// None when it is no Cedar. A policy without a good name is left out.
+    /// None when it is no Cedar. A policy without a name of its own is numbered, so that its other faults are told too.
     pub(super) fn parse(file: &Path, stem: &str, text: String, faults: &mut Faults) -> Option<Self> {
         let told = Text { file, text: &text };
         let set: PolicySet = match text.parse() {
@@ -36,7 +36,7 @@ impl Source {
             }
         };
         let mut policies: Vec<Placed> = Vec::new();
-        for (policy, span) in statements(&text, &set) {
+        for (number, (policy, span)) in (1..).zip(statements(&text, &set)) {
             let head = part(&text, &span, |parts| span.start..parts.effect.end);
             let Some(policy) = policy else {
                 faults.at(
@@ -46,11 +46,12 @@ impl Source {
                 );
                 continue;
             };
-            let Some(id) = policy.annotation("id").filter(|id| !id.trim().is_empty()) else {
+            let named = policy.annotation("id").filter(|id| !id.trim().is_empty());
+            if named.is_none() {
                 faults.at(told, &head, "the policy has no @id(\"…\")");
-                continue;
-            };
-            let id = PolicyId::new(format!("{stem}/{id}"));
+            }
+            let name = named.map_or_else(|| format!("(policy {number})"), str::to_owned);
+            let id = PolicyId::new(format!("{stem}/{name}"));
             if policies.iter().any(|other| *other.policy.id() == id) {
                 faults.at(told, &head, format!("two policies share the @id {id}"));
                 continue;

@@ -326,6 +326,25 @@ fn a_folder_that_is_wrong_says_where() {
 }
 
 #[test]
+fn a_policy_without_an_id_is_told_its_other_faults_too() {
+    let global = "forbid (principal, action, resource);\npermit (principal, action, resource);";
+    let team =
+        r#"permit (principal, action == Action::"ViewInstance", resource) when { resource.nmae == "x" };"#;
+    let faults = load(global, &[("a", team)], "").expect_err("wrong").to_string();
+    for (row, expected) in [
+        ("no name", "global.cedar:1:1: the policy has no @id"),
+        ("no name, a second time", "global.cedar:2:1: the policy has no @id"),
+        ("a global permit", "global.cedar:2:1: global/(policy 2) is a permit: global.cedar may only forbid"),
+        ("no name, in a team's file", "a.cedar:1:1: the policy has no @id"),
+        ("a permit for all", "a.cedar:1:9: a/(policy 1): its scope must be"),
+        ("an unknown attribute", "a.cedar:1:71: for policy `a/(policy 1)`, attribute `nmae`"),
+    ] {
+        assert!(faults.contains(expected), "{row}: {faults}");
+    }
+    assert_eq!(faults.lines().count(), 6, "{faults}");
+}
+
+#[test]
 fn every_fault_of_a_folder_is_reported_at_once() {
     let faults = load("permit (", &[("a", "forbid ("), ("b", "x")], "[default]\nx = 1").expect_err("wrong").0;
     let files: Vec<_> = faults.iter().filter_map(|f| f.file.file_name()?.to_str()).collect();
