@@ -29,12 +29,13 @@ const TABLE: &str = r#"
     rules = ["global/production-needs-a-ticket"]
 "#;
 
-/// The shipped folder with these tables in its `tests/`.
+/// The shipped folder with these tables alone in its `tests/`.
 fn folder(tables: &[(&str, &str)]) -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("policies"), folder.path());
     let tests = folder.path().join("tests");
-    fs::create_dir_all(&tests).expect("made");
+    fs::remove_dir_all(&tests).expect("the shipped tables are there");
+    fs::create_dir(&tests).expect("made");
     for (name, table) in tables {
         fs::write(tests.join(name), table).expect("written");
     }
