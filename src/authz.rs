@@ -128,6 +128,11 @@ impl PolicyRevision {
         self.places.len()
     }
 
+    /// Whether the policy is a global one or the team's own.
+    fn binds(&self, team: &TeamName, policy: &str) -> bool {
+        self.rules(team).policies.policy(&PolicyId::new(policy)).is_some()
+    }
+
     fn rules(&self, team: &TeamName) -> &RuleSet {
         self.teams.get(team).unwrap_or(&self.others)
     }

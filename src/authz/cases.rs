@@ -48,7 +48,13 @@ pub struct Difference<'c> {
 }
 
 /// Reads every table of the folder, or says everything that is wrong with them. There must be a case.
-pub fn cases(folder: &Path, zone: &TimeZone) -> Result<Vec<CaseFile>, PolicyFaults> {
+///
+/// `revision` is the folder's: without it nothing is said of policies that a table names.
+pub fn cases(
+    folder: &Path,
+    zone: &TimeZone,
+    revision: Option<&PolicyRevision>,
+) -> Result<Vec<CaseFile>, PolicyFaults> {
     let tests = folder.join("tests");
     let mut faults = Faults::default();
     let files = toml_files(&tests).unwrap_or_else(|e| {
@@ -59,7 +65,7 @@ pub fn cases(folder: &Path, zone: &TimeZone) -> Result<Vec<CaseFile>, PolicyFaul
     for file in &files {
         match std::fs::read_to_string(file) {
             Ok(text) => {
-                let cases = table::parse(Text { file, text: &text }, zone, &mut faults);
+                let cases = table::parse(Text { file, text: &text }, zone, revision, &mut faults);
                 read.push(CaseFile { name: below(folder, file), cases });
             }
             Err(e) => faults.whole(file, format!("cannot be read: {e}")),

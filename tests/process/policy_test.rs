@@ -116,6 +116,16 @@ fn a_folder_without_a_case_and_a_faulty_one_are_no_success() {
 }
 
 #[test]
+fn a_table_that_names_no_policy_of_the_folder_is_faulty() {
+    let folder = folder(&[("web.toml", &TABLE.replace("global/production-needs", "global/prod-needs"))]);
+    let output = test(folder.path(), &[]);
+    assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(1), ""), "{}", said(&output));
+    let fault = "tests/web.toml:19:13: rules: \"global/prod-needs-a-ticket\": is no policy of teams/web.cedar or \
+                 global.cedar\n  19 |     rules = [\"global/prod-needs-a-ticket\"]\n     |             ^^^";
+    assert!(said(&output).contains(fault), "{}", said(&output));
+}
+
+#[test]
 fn the_configuration_names_the_folder_and_the_zone() {
     let table = TABLE.replace("expect = \"allow\"", "time = \"2026-06-01T06:30:00Z\"\nexpect = \"allow\"");
     let policies = folder(&[("web.toml", &table)]);

@@ -135,8 +135,17 @@ pub(super) fn by<T, E: Display>(
 }
 
 pub(super) fn list<T: FromStr<Err: Display>>(value: &DeValue<'_>) -> Result<Vec<T>, String> {
-    let items = value.as_array().ok_or("must be a list of strings")?;
-    items.iter().map(|item| parsed(item.get_ref())).collect()
+    listed(T::from_str)(value)
+}
+
+/// A list of texts that `parse` takes.
+pub(super) fn listed<T, E: Display>(
+    parse: impl Fn(&str) -> Result<T, E>,
+) -> impl FnOnce(&DeValue<'_>) -> Result<Vec<T>, String> {
+    move |value| {
+        let items = value.as_array().ok_or("must be a list of strings")?;
+        items.iter().map(|item| by(&parse)(item.get_ref())).collect()
+    }
 }
 
 pub(super) fn whole(bounds: RangeInclusive<i64>) -> impl FnOnce(&DeValue<'_>) -> Result<i64, String> {

@@ -5,22 +5,34 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 use toml::de::DeTable;
 
-use super::fields::{Fields, Found, Inner, boolean, by, list, parsed, text, texts, whole};
+use super::fields::{Fields, Found, Inner, boolean, by, list, listed, parsed, text, texts, whole};
 use super::{Case, Expected};
+use crate::authz::PolicyRevision;
 use crate::authz::fault::{Faults, Text};
 use crate::authz::inquiry::{About, Inquiry, time, user};
 use crate::authz::question::{Action, Asked};
 use crate::domain::{InstanceId, TeamName};
 use crate::inventory::{Agent, Attributes, Tag};
 
-/// The instances of a table, by id. None: it is there and has a fault.
-type Instances = BTreeMap<String, Option<Arc<Attributes>>>;
+/// What the cases of a table may speak of.
+struct Setting<'s> {
+    /// By id. None: it is there and has a fault.
+    instances: BTreeMap<String, Option<Arc<Attributes>>>,
+    zone: TimeZone,
+    /// The folder's policies, unless they have a fault.
+    revision: Option<&'s PolicyRevision>,
+}
 
 /// Most instances that a call can name.
 const LARGEST_BATCH: i64 = 100;
 
 /// The cases of one file, without those that have a fault.
-pub(super) fn parse(text: Text<'_>, zone: &TimeZone, faults: &mut Faults) -> Vec<Case> {
+pub(super) fn parse(
+    text: Text<'_>,
+    zone: &TimeZone,
+    revision: Option<&PolicyRevision>,
+    faults: &mut Faults,
+) -> Vec<Case> {
     let mut found = Found { text, faults };
     let (document, errors) = DeTable::parse_recoverable(text.text);
     for error in &errors {
@@ -37,8 +49,8 @@ pub(super) fn parse(text: Text<'_>, zone: &TimeZone, faults: &mut Faults) -> Vec
         let id = inner.key.get_ref().to_string();
         (id, instance(inner, &mut found).map(Arc::new))
     });
-    let instances: Instances = instances.collect();
-    cases.into_iter().filter_map(|inner| case(inner, &instances, &zone, &mut found)).collect()
+    let setting = Setting { instances: instances.collect(), zone, revision };
+    cases.into_iter().filter_map(|inner| case(inner, &setting, &mut found)).collect()
 }
 
 fn time_zone(name: &str) -> Result<TimeZone, &'static str> {
@@ -79,21 +91,19 @@ fn agent(name: &str) -> Result<Agent, &'static str> {
     all.into_iter().find(|agent| agent.as_str() == name).ok_or("must be PRESENT, ABSENT or UNKNOWN")
 }
 
-fn case(
-    Inner { key, values }: Inner<'_>,
-    instances: &Instances,
-    zone: &TimeZone,
-    found: &mut Found<'_>,
-) -> Option<Case> {
+fn case(Inner { key, values }: Inner<'_>, setting: &Setting<'_>, found: &mut Found<'_>) -> Option<Case> {
     let mut fields = Fields::new(key.span(), values, found);
+    if key.get_ref().trim().is_empty() {
+        fields.fault("a case's name says what should be, and this one is empty");
+    }
     let action =
         if fields.has("action") { fields.read("action", parsed) } else { Some(Action::ResetPassword) };
     let team = fields.need("team", parsed::<TeamName>);
-    let about = about(&mut fields, action, instances);
+    let about = about(&mut fields, action, setting);
+    let rules = fields.read("rules", listed(|name| rule(name, team.as_ref(), setting.revision)));
     let asked = asked(&mut fields, action, team);
     let allow = fields.need("expect", by(expect));
-    let rules = fields.read("rules", list::<String>);
-    let inquiry = Inquiry { action: action?, asked: asked?, about: about?, zone: zone.clone() };
+    let inquiry = Inquiry { action: action?, asked: asked?, about: about?, zone: setting.zone.clone() };
     let expected = Expected { allow: allow?, rules: rules.map(|rules| rules.into_iter().collect()) };
     Some(Case { name: key.into_inner().into_owned(), inquiry, expected })
 }
@@ -106,7 +116,17 @@ fn expect(word: &str) -> Result<bool, &'static str> {
     }
 }
 
-fn about(fields: &mut Fields<'_, '_, '_>, action: Option<Action>, instances: &Instances) -> Option<About> {
+/// A policy that can decide for the team, as far as is known.
+fn rule(name: &str, team: Option<&TeamName>, revision: Option<&PolicyRevision>) -> Result<String, String> {
+    match (team, revision) {
+        (Some(team), Some(revision)) if !revision.binds(team, name) => {
+            Err(format!("is no policy of teams/{team}.cedar or global.cedar"))
+        }
+        _ => Ok(name.to_owned()),
+    }
+}
+
+fn about(fields: &mut Fields<'_, '_, '_>, action: Option<Action>, setting: &Setting<'_>) -> Option<About> {
     match action {
         // Its fault is told already, and what would fit it is not known.
         None => {
@@ -116,7 +136,7 @@ fn about(fields: &mut Fields<'_, '_, '_>, action: Option<Action>, instances: &In
         }
         Some(Action::ResetPassword | Action::ViewInstance) => {
             fields.refuse("owner", "does not fit: the action is asked of an instance");
-            let known = |id: &str| instances.get(id).ok_or("is not one of the file's [instances]");
+            let known = |id: &str| setting.instances.get(id).ok_or("is not one of the file's [instances]");
             let instance = fields.need("instance", by(known))?;
             instance.clone().map(About::Instance)
         }

@@ -3,8 +3,13 @@ use crate::authz::PolicyFault;
 
 /// The cases of a text, or its faults, each with its line.
 fn parse(text: &str) -> Result<Vec<Case>, Vec<String>> {
+    parse_beside(None, text)
+}
+
+/// The same beside these policies.
+fn parse_beside(revision: Option<&PolicyRevision>, text: &str) -> Result<Vec<Case>, Vec<String>> {
     let mut faults = Faults::default();
-    let cases = table::parse(Text { file: Path::new("t.toml"), text }, &TimeZone::UTC, &mut faults);
+    let cases = table::parse(Text { file: Path::new("t.toml"), text }, &TimeZone::UTC, revision, &mut faults);
     let PolicyFaults(faults) = faults.sorted();
     let line = |fault: &PolicyFault| fault.place.as_ref().map_or(0, |place| place.line);
     let told: Vec<_> = faults.iter().map(|fault| format!("{}: {}", line(fault), fault.message)).collect();
@@ -153,6 +158,7 @@ fn a_faulty_table_says_what_and_where() {
         ]),
         ("an instance's id", "\n[instances.\"a b\"]".to_owned(), &["2: \"a b\": an instance's id is 1 to 64 of A-Z, a-z, 0-9, - and _, beginning with a letter or digit"]),
         ("nothing said", "\n[cases.x]".to_owned(), &["2: team: is required", "2: instance: is required", "2: expect: is required"]),
+        ("no name", GOOD.replace("[cases.x]", "[cases.\" \"]"), &["2: a case's name says what should be, and this one is empty"]),
         ("an unknown instance", GOOD.replace("instance = \"ins-a\"", "instance = \"ins-b\""), &["4: instance: \"ins-b\": is not one of the file's [instances]"]),
         ("a faulty instance is one fault", GOOD.replace("[cases.x]", "x = 1\n[cases.x]"), &["2: x: is not a known key"]),
         ("no team's name", GOOD.replace("web", "Web"), &["3: team: \"Web\": a team's name is 1 to 63 of a-z, 0-9, - and _, beginning with a letter or digit"]),
@@ -181,9 +187,33 @@ fn a_faulty_table_says_what_and_where() {
 }
 
 #[test]
+fn a_case_names_policies_that_can_decide_it() {
+    let other = r#"@id("own") permit (principal in Team::"x", action, resource);"#;
+    let revision = load(GLOBAL, &[("web", WEB), ("x", other)], "").unwrap_or_else(|e| panic!("{e}"));
+    let case = |team: &str, rules: &str| {
+        let keys = format!("team = \"{team}\"\naction = \"ViewReset\"\nowner = \"web\"\nexpect = \"deny\"");
+        format!("[cases.x]\n{keys}\nrules = [{rules}]\n")
+    };
+    let none = |team: &str, name: &str| {
+        vec![format!("6: rules: \"{name}\": is no policy of teams/{team}.cedar or global.cedar")]
+    };
+    for (row, team, rules, told) in [
+        ("none", "web", "", None),
+        ("its own and a global one", "web", r#""web/reset-own", "global/alice""#, None),
+        ("a misspelt one", "web", r#""web/view-own", "web/reset-onw""#, Some(none("web", "web/reset-onw"))),
+        ("without its file", "web", r#""frozen""#, Some(none("web", "frozen"))),
+        ("another team's", "web", r#""x/own""#, Some(none("web", "x/own"))),
+        ("of a team without a file", "y", r#""global/frozen", "y/own""#, Some(none("y", "y/own"))),
+    ] {
+        assert_eq!(parse_beside(Some(&revision), &case(team, rules)).err(), told, "{row}");
+        assert!(parse(&case(team, rules)).is_ok(), "{row}: nothing is said beside faulty policies");
+    }
+}
+
+#[test]
 fn every_file_s_faults_are_told_at_once_and_a_folder_has_a_case() {
     let folder = tempfile::tempdir().expect("a folder");
-    let told = || cases(folder.path(), &TimeZone::UTC).expect_err("faults").to_string();
+    let told = || cases(folder.path(), &TimeZone::UTC, None).expect_err("faults").to_string();
     assert!(told().contains("tests: cannot be read: "), "{}", told());
     let tests = folder.path().join("tests");
     std::fs::create_dir(&tests).expect("made");
@@ -209,7 +239,7 @@ fn every_file_s_faults_are_told_at_once_and_a_folder_has_a_case() {
         "c.toml",
         "[cases.second]\nteam = \"a\"\naction = \"ViewReset\"\nowner = \"a\"\nexpect = \"allow\"\n[cases.first]\nteam = \"a\"\naction = \"ViewReset\"\nowner = \"a\"\nexpect = \"allow\"\n",
     );
-    let read = cases(folder.path(), &TimeZone::UTC).unwrap_or_else(|e| panic!("{e}"));
+    let read = cases(folder.path(), &TimeZone::UTC, None).unwrap_or_else(|e| panic!("{e}"));
     let names: Vec<_> = read.iter().map(|file| file.name.as_str()).collect();
     assert_eq!(names, ["tests/a.toml", "tests/b.toml", "tests/c.toml"]);
     let names: Vec<_> = read[2].cases.iter().map(|case| case.name.as_str()).collect();

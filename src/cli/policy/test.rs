@@ -30,7 +30,7 @@ pub(super) fn run(arguments: &Test, config: Option<&Path>) -> Result<(), Failure
     let sources = Sources { folder: arguments.folder.clone(), inventory: None };
     let opened = sources.open(config)?;
     let revision = PolicyRevision::load(opened.folder());
-    let files = authz::cases(opened.folder(), &opened.time_zone());
+    let files = authz::cases(opened.folder(), &opened.time_zone(), revision.as_ref().ok());
     let (revision, files) = both(revision, files).map_err(|faults| faulty(opened.folder(), &faults))?;
     let decided: Vec<_> = files.iter().map(|file| decide(file, &revision)).collect();
     for file in &decided {
