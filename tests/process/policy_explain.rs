@@ -39,7 +39,13 @@ fn a_decision_is_explained_policy_by_policy() {
         by_hand(&["--team", "web", "--instance", "ins-b", "--at", at, "--user", "corp|bob", "--ticket"]);
     assert_eq!(output.status.code(), Some(1), "{}", said(&output));
     let question = block(&output, "question");
-    for line in ["team       web", "user       corp|bob", "tue 08:00 in UTC", "ticket     given"] {
+    for line in [
+        "team       web",
+        "user       corp|bob",
+        "tue 08:00 in UTC",
+        "ticket     given",
+        "password   the caller's",
+    ] {
         assert!(question.contains(line), "{line} in {question}");
     }
     assert!(block(&output, "instance ins-b").contains("\n  group      rg-web\n  tags       team=web"));
@@ -124,6 +130,7 @@ fn what_was_decided_is_compared_with_what_would_be_now() {
         "  user       corp|alice\n",
         "  decision   allow  by payments/reset-own\n",
         "  outcome    accepted at ",
+        "  password   not on record, taken as the caller's\n  batch size not on record, taken as 1\n",
         "  name       Payments-db-1\n",
         "  may view   yes, by payments/view-own: a refusal says why\n",
         "compared with the record\n  revision   the same\n  decision   the same\n",

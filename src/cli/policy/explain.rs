@@ -39,7 +39,7 @@ pub(super) fn run(arguments: &Explain, config: Option<&Path>) -> Result<(), Fail
             let opened = sources.open(config)?;
             let revision = check::load(opened.folder())?;
             let (inquiry, known) = asking.put(&opened)?;
-            let verdict = explain(&revision, &inquiry, known)?;
+            let verdict = explain(&revision, &inquiry, known, Basis::Arguments)?;
             allowed(&revision, &inquiry, &verdict)
         }
     };
@@ -57,6 +57,14 @@ enum Known {
     Nothing,
 }
 
+/// What a question was taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Basis {
+    Arguments,
+    /// It does not say who made the password up, nor how many instances the call named.
+    Record,
+}
+
 /// An instance among those that are told. What is not known of it is what Zenlayer does not tell.
 fn about_instance(id: &InstanceId, instances: Option<&[Attributes]>) -> (About, Known) {
     let told = instances.and_then(|instances| instances.iter().find(|told| told.id == *id));
@@ -70,9 +78,14 @@ fn about_instance(id: &InstanceId, instances: Option<&[Attributes]>) -> (About, 
 }
 
 /// Tells all about a question and its decision.
-fn explain(revision: &PolicyRevision, inquiry: &Inquiry, known: Known) -> Result<Verdict, Failure> {
+fn explain(
+    revision: &PolicyRevision,
+    inquiry: &Inquiry,
+    known: Known,
+    basis: Basis,
+) -> Result<Verdict, Failure> {
     let verdict = revision.answer(inquiry);
-    show::question(inquiry)?;
+    show::question(inquiry, basis)?;
     show::subject(&inquiry.about, known)?;
     show::answer(revision, inquiry, &verdict)?;
     show::sight(revision, inquiry, known)?;

@@ -4,7 +4,7 @@ use std::path::Path;
 use jiff::tz::TimeZone;
 
 use super::show::{field, listed};
-use super::{about_instance, allowed, explain};
+use super::{Basis, about_instance, allowed, explain};
 use crate::audit::Recorded;
 use crate::authz::{Action, Asked, Inquiry, PolicyRevision, Verdict};
 use crate::cli::policy::check;
@@ -54,7 +54,7 @@ impl Now {
         };
         let (about, known) = about_instance(id, self.instances.as_deref());
         let inquiry = Inquiry { action: Action::ResetPassword, asked, about, zone: self.zone.clone() };
-        let verdict = explain(&self.revision, &inquiry, known)?;
+        let verdict = explain(&self.revision, &inquiry, known, Basis::Record)?;
         compare(record, &self.revision, &verdict)?;
         Ok(allowed(&self.revision, &inquiry, &verdict))
     }

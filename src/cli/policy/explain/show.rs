@@ -1,11 +1,11 @@
-use super::Known;
+use super::{Basis, Known};
 use crate::authz::{About, Action, Asked, Holds, Inquiry, PolicyRevision, Trace, Verdict, shown};
 use crate::cli::{Failure, say};
 use crate::domain::rfc3339;
 use crate::inventory::Attributes;
 
 /// Who asks what, and how.
-pub(super) fn question(inquiry: &Inquiry) -> Result<(), Failure> {
+pub(super) fn question(inquiry: &Inquiry, basis: Basis) -> Result<(), Failure> {
     let Inquiry { action, asked, zone, .. } = inquiry;
     let local = zone.to_datetime(asked.at).strftime("%a %H:%M").to_string().to_lowercase();
     let zone = zone.iana_name().unwrap_or("local time");
@@ -18,15 +18,20 @@ pub(super) fn question(inquiry: &Inquiry) -> Result<(), Failure> {
     field("actor", given(&asked.actor))?;
     field("address", &asked.address.to_canonical().to_string())?;
     field("time", &format!("{}, {local} in {zone}", rfc3339(asked.at)))?;
-    if *action == Action::ResetPassword { reset(asked) } else { Ok(()) }
+    if *action == Action::ResetPassword { reset(asked, basis) } else { Ok(()) }
 }
 
-fn reset(asked: &Asked) -> Result<(), Failure> {
+fn reset(asked: &Asked, basis: Basis) -> Result<(), Failure> {
     let yes = |given| if given { "given" } else { "not given" };
     field("reason", yes(asked.reason_given))?;
     field("ticket", yes(asked.ticket_given))?;
-    field("password", if asked.generated { "generated" } else { "the caller's" })?;
-    field("batch size", &asked.batch_size.to_string())
+    let taken = match basis {
+        Basis::Arguments => "",
+        Basis::Record => "not on record, taken as ",
+    };
+    let password = if asked.generated { "generated" } else { "the caller's" };
+    field("password", &format!("{taken}{password}"))?;
+    field("batch size", &format!("{taken}{}", asked.batch_size))
 }
 
 /// What the question is about, as policy sees it.
