@@ -70,7 +70,7 @@ enum Failure {
     Told,
     /// 2: arguments that do not fit together.
     Usage(String),
-    /// 78: the configuration is bad (EX_CONFIG of sysexits.h).
+    /// 78: the configuration, or what is compared, is bad (EX_CONFIG of sysexits.h).
     Configuration(String),
 }
 

@@ -177,9 +177,9 @@ fn a_configuration_gives_the_folder_and_asks_zenlayer_for_the_instances() {
         (Some(0), "no difference: the folders hold the same files\n")
     );
     drop(simulator);
-    for arguments in [&["check"][..], &["check", "new"], &["diff", "old", "new"]] {
+    for (arguments, code) in [(&["check"][..], 1), (&["check", "new"], 1), (&["diff", "old", "new"], 78)] {
         let alone = folders.run(&[arguments, &["--config", &config]].concat());
-        assert_eq!(alone.code, Some(1), "{arguments:?}: {alone:?}");
+        assert_eq!(alone.code, Some(code), "{arguments:?}: {alone:?}");
         assert!(alone.stderr.starts_with("zengate: Zenlayer does not tell its instances: "), "{alone:?}");
         assert!(alone.stderr.ends_with("; --inventory FILE takes them from a file instead\n"), "{alone:?}");
         let saved = folders.run(&[arguments, &["--config", &config, "--inventory", &inventory()]].concat());
@@ -202,9 +202,9 @@ fn what_cannot_be_read_is_told_with_its_exit_code() {
             1,
             "--inventory odd.json: must be a JSON array of instances",
         ),
-        (&["diff", "old", "new", "--inventory", "x.json"], 1, "--inventory x.json: No such file"),
-        (&["diff", "old", "bad", "--inventory", "odd.json"], 1, "zengate: bad: 4 faults"),
-        (&["diff", "bad", "new", "--inventory", "odd.json"], 1, "zengate: bad: 4 faults"),
+        (&["diff", "old", "new", "--inventory", "x.json"], 78, "--inventory x.json: No such file"),
+        (&["diff", "old", "bad", "--inventory", "odd.json"], 78, "zengate: bad: 4 faults"),
+        (&["diff", "bad", "new", "--inventory", "odd.json"], 78, "zengate: bad: 4 faults"),
         (&["diff", "old", "--inventory", "odd.json"], 2, "<NEW>"),
         (&["diff", "old", "new", "--at", "noon"], 2, "--at"),
         (&[], 2, "Usage"),

@@ -3,13 +3,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
 use super::check::load;
 use super::sources::Sources;
 use super::{counted, progress};
-use crate::authz::{self, Change, Circumstances};
+use crate::authz::{self, Change, Circumstances, PolicyRevision};
 use crate::cli::{self, Failure, say};
 use crate::domain::InstanceId;
+use crate::inventory::Attributes;
 
 /// Instances that a line names unless all are wanted.
 const SHOWN: usize = 20;
@@ -35,23 +37,19 @@ pub(in crate::cli) struct Diff {
     all: bool,
 }
 
+/// What is compared, and on what.
+struct Sides {
+    revisions: [PolicyRevision; 2],
+    instances: Vec<Attributes>,
+    zone: TimeZone,
+}
+
 pub(super) fn run(arguments: &Diff, config: Option<&Path>) -> Result<(), Failure> {
-    let sources = Sources { folder: Some(arguments.new.clone()), inventory: arguments.inventory.clone() };
-    // Without a file the instances are Zenlayer's, and it takes a configuration to ask for them.
-    let needed = config.is_some() || arguments.inventory.is_none();
-    let opened = sources.open(needed.then(|| cli::file(config))).map_err(|failure| match failure {
-        Failure::Configuration(why) if arguments.inventory.is_none() => {
-            Failure::Configuration(format!("{why}\n  --inventory FILE needs no configuration"))
-        }
-        other => other,
-    })?;
-    let (old, new) = (load(&arguments.old), load(&arguments.new));
-    let (old, new) = (old?, new?);
-    let instances = opened.instances()?.unwrap_or_default();
+    let Sides { revisions: [old, new], instances, zone } = sides(arguments, config).map_err(not_compared)?;
     let circumstances = Circumstances {
         scopes: arguments.scopes.clone(),
         at: arguments.at.unwrap_or_else(Timestamp::now),
-        zone: opened.time_zone(),
+        zone,
     };
     let files = changed_files([&arguments.old, &arguments.new]);
     tell_files(&files)?;
@@ -70,6 +68,30 @@ pub(super) fn run(arguments: &Diff, config: Option<&Path>) -> Result<(), Failure
     changes.iter().try_for_each(|change| say(line(change, width, arguments.all)))?;
     let teams: BTreeSet<_> = changes.iter().map(|change| &change.team).collect();
     Err(Failure::Finding(format!("instances are gained or lost by {}", counted(teams.len(), "team"))))
+}
+
+fn sides(arguments: &Diff, config: Option<&Path>) -> Result<Sides, Failure> {
+    let sources = Sources { folder: Some(arguments.new.clone()), inventory: arguments.inventory.clone() };
+    // Without a file the instances are Zenlayer's, and it takes a configuration to ask for them.
+    let needed = config.is_some() || arguments.inventory.is_none();
+    let opened = sources.open(needed.then(|| cli::file(config))).map_err(|failure| match failure {
+        Failure::Configuration(why) if arguments.inventory.is_none() => {
+            Failure::Configuration(format!("{why}\n  --inventory FILE needs no configuration"))
+        }
+        other => other,
+    })?;
+    let (old, new) = (load(&arguments.old), load(&arguments.new));
+    let revisions = [old?, new?];
+    let instances = opened.instances()?.unwrap_or_default();
+    Ok(Sides { revisions, instances, zone: opened.time_zone() })
+}
+
+/// 1 is a difference. What keeps the folders from being compared is none.
+fn not_compared(failure: Failure) -> Failure {
+    match failure {
+        Failure::Finding(why) => Failure::Configuration(why),
+        other => other,
+    }
 }
 
 /// The files that differ, as the folder names them.
