@@ -35,7 +35,7 @@ use crate::inventory::{Attributes, Seen};
 use crate::metrics::Metrics;
 
 pub use cases::{Case, CaseFile, Difference, cases};
-pub use diff::{Change, Circumstances, compare};
+pub use diff::{Change, Circumstances, Differences, Extent, Unreached, Version, compare, extent};
 pub use explain::{Holds, Trace};
 pub use fault::{PolicyFault, PolicyFaults};
 pub use inquiry::{About, Inquiry, TimeFault, UserFault, time, user};
@@ -155,13 +155,17 @@ impl PolicyRevision {
         }
     }
 
-    /// A team's own resets need no permit.
-    fn decide_view_resets(&self, asked: &Asked, owner: &TeamName, zone: &TimeZone) -> Verdict {
-        let question = Question::of_team(Action::ViewReset, asked, owner, zone);
-        match self.decide(&asked.team, &question) {
-            Verdict::Refused(forbids) if forbids.is_empty() && asked.team == *owner => {
-                Verdict::Permitted(Vec::new())
-            }
+    /// Of a question about what `owner` owns. A team's own resets need no permit.
+    fn decide_of_team(
+        &self,
+        action: Action,
+        team: &TeamName,
+        owner: &TeamName,
+        question: &Question,
+    ) -> Verdict {
+        let own_resets = action == Action::ViewReset && team == owner;
+        match self.decide(team, question) {
+            Verdict::Refused(forbids) if forbids.is_empty() && own_resets => Verdict::Permitted(Vec::new()),
             verdict => verdict,
         }
     }
@@ -292,7 +296,9 @@ impl Policies {
     /// Whether the principal may read the resets of `owner`.
     pub fn may_view_resets(&self, principal: &Principal, origin: &Origin, owner: &TeamName) -> bool {
         let revision = self.current();
-        match revision.decide_view_resets(&Asked::by(principal, origin), owner, &self.zone) {
+        let asked = Asked::by(principal, origin);
+        let question = Question::of_team(Action::ViewReset, &asked, owner, &self.zone);
+        match revision.decide_of_team(Action::ViewReset, &asked.team, owner, &question) {
             Verdict::Permitted(_) => true,
             Verdict::Refused(_) => false,
             Verdict::Erred(failed) => {
@@ -340,8 +346,7 @@ impl RuleSet {
 
     /// The rules whose scope names the action, or any, in the order of their files.
     fn speaking_of(&self, action: Action) -> impl Iterator<Item = &Rule> {
-        let names = move |names: &Vec<String>| names.iter().any(|name| name == action.name());
-        self.order.iter().filter(move |rule| rule.actions.as_ref().is_none_or(names))
+        self.order.iter().filter(move |rule| rule.speaks_of(action))
     }
 
     fn policy(&self, rule: &Rule) -> &Policy {
@@ -350,6 +355,12 @@ impl RuleSet {
 
     fn conditions<'r>(&self, rule: &'r Rule) -> &'r Conditions {
         rule.conditions.get_or_init(|| Conditions::of(self.policy(rule)))
+    }
+}
+
+impl Rule {
+    fn speaks_of(&self, action: Action) -> bool {
+        self.actions.as_ref().is_none_or(|names| names.iter().any(|name| name == action.name()))
     }
 }
 

@@ -1,22 +1,31 @@
-//! What a change of the policies gives to whom, and takes from whom, instance by instance.
+//! What a change of the policies gives to whom, and takes from whom.
 
 mod circumstances;
+mod ledger;
+mod reading;
+mod trial;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-
-use cedar_policy::{Authorizer, Effect, Entities, PolicyId, PolicySet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::parallel::{self, Progress};
-use super::question::{self, Asker, Question};
-use super::terms::{Book, Terms, Tried};
-use super::{Action, PolicyRevision, Rule, RuleSet};
-use crate::domain::{InstanceId, TeamName};
+use super::question::Asker;
+use super::terms::Book;
+use super::{Action, PolicyRevision, Rule};
+use crate::domain::TeamName;
 use crate::inventory::Attributes;
+use ledger::Ledger;
+use trial::{Found, Subject, Trial};
 
 pub use circumstances::Circumstances;
+pub use ledger::{Unreached, Version};
 
-/// The actions on instances.
-const ACTIONS: [Action; 2] = [Action::ResetPassword, Action::ViewInstance];
+/// What there is between two revisions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Differences {
+    /// By team, and of a team by action; gains come before losses.
+    pub changes: Vec<Change>,
+    pub unreached: Vec<Unreached>,
+}
 
 /// What one team gains or loses.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,153 +35,72 @@ pub struct Change {
     pub gained: bool,
     /// Under which circumstances; empty: under all that were asked.
     pub only: Vec<String>,
-    /// Sorted; at least one.
-    pub instances: Vec<InstanceId>,
+    /// Ids of instances, or names of teams whose resets or records are read. Sorted; at least one.
+    pub on: Vec<String>,
 }
 
-/// The questions of one team whose policies differ.
-struct Trial<'r> {
-    team: &'r TeamName,
-    /// The policies that only one of the two revisions has.
-    changed: PolicySet,
-    /// What each of them asks of an instance before it can apply or err, and what each permit asks: numbers of a book.
-    changed_terms: HashSet<usize>,
-    permit_terms: HashSet<usize>,
-    /// By action; by circumstance, with its name.
-    askers: [Vec<(String, Asker)>; ACTIONS.len()],
+/// What the policies that differ speak of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Extent {
+    /// No policy differs.
+    Nothing,
+    /// What teams own, and no instance.
+    Teams,
+    Instances,
 }
 
-/// How one instance is decided on differently: the numbers of the action and of the circumstances.
-struct Differing {
-    action: usize,
-    gained: bool,
-    circumstances: Vec<usize>,
+/// How far a change of the policies goes.
+pub fn extent(revisions: [&PolicyRevision; 2]) -> Extent {
+    let speaks_of_instances = |rule: &Rule| {
+        Action::ALL.into_iter().any(|action| action.is_of_instances() && rule.speaks_of(action))
+    };
+    let of = |rule: &Rule| if speaks_of_instances(rule) { Extent::Instances } else { Extent::Teams };
+    Ledger::of(revisions).rules().map(of).max().unwrap_or(Extent::Nothing)
 }
 
-/// Everything on which the two revisions decide differently, by team.
+/// Everything on which the two revisions decide differently.
 pub fn compare(
     revisions: [&PolicyRevision; 2],
     instances: &[Attributes],
     circumstances: &Circumstances,
     progress: &Progress<'_>,
-) -> Vec<Change> {
-    let mut book = Book::default();
+) -> Differences {
+    let (ledger, mut book) = (Ledger::of(revisions), Book::default());
     let teams: BTreeSet<&TeamName> = revisions.iter().flat_map(|revision| revision.teams.keys()).collect();
-    let trials = teams.into_iter().filter_map(|team| Trial::of(revisions, team, circumstances, &mut book));
+    let trials = teams.iter().filter_map(|team| Trial::of(revisions, team, circumstances, &mut book));
     let trials: Vec<Trial<'_>> = trials.collect();
+    let of_teams: Vec<Vec<Found<'_>>> = parallel::map(&trials, &|_, _| {}, |trial| {
+        teams.iter().flat_map(|&owner| trial.on(Subject::Team(owner), &ledger)).collect()
+    });
     let anyone = Asker::anyone();
-    let found = parallel::map(&parallel::shares(instances), progress, |share| {
+    let of_instances = parallel::map(&parallel::shares(instances), progress, |share| {
         let mut found = Vec::new();
         for told in *share {
             let question = anyone.about_instance(told);
             let mut tried = book.on(&question);
-            for trial in trials.iter().filter(|trial| trial.concerns(&mut tried)) {
-                let differing = trial.differing(revisions, told);
-                found.extend(differing.into_iter().map(|differing| (trial, differing, &told.id)));
-            }
+            let concerned = trials.iter().filter(|trial| trial.concerns(&mut tried));
+            found.extend(concerned.flat_map(|trial| trial.on(Subject::Instance(told), &ledger)));
         }
         found
     });
-    let mut changes: BTreeMap<_, BTreeSet<&InstanceId>> = BTreeMap::new();
-    for (trial, Differing { action, gained, circumstances }, id) in found.into_iter().flatten() {
-        // Gains come before losses.
-        let change = (trial.team, action, !gained, trial.names(action, &circumstances));
-        changes.entry(change).or_default().insert(id);
+    let changes = gathered(of_teams.into_iter().chain(of_instances).flatten());
+    Differences { changes, unreached: ledger.unreached() }
+}
+
+fn gathered<'t>(found: impl Iterator<Item = Found<'t>>) -> Vec<Change> {
+    let mut changes: BTreeMap<_, BTreeSet<&str>> = BTreeMap::new();
+    for Found { team, action, gained, only, on } in found {
+        changes.entry((team, action, !gained, only)).or_default().insert(on);
     }
-    let change = |((team, action, lost, only), ids): ((&TeamName, usize, bool, _), BTreeSet<&InstanceId>)| {
-        let instances = ids.into_iter().cloned().collect();
-        Change { team: team.clone(), action: ACTIONS[action], gained: !lost, only, instances }
+    let owned = |texts: Vec<&str>| texts.into_iter().map(str::to_owned).collect();
+    let change = |((team, action, lost, only), on): ((&TeamName, _, bool, _), BTreeSet<&str>)| Change {
+        team: team.clone(),
+        action,
+        gained: !lost,
+        only: owned(only),
+        on: owned(on.into_iter().collect()),
     };
     changes.into_iter().map(change).collect()
-}
-
-impl<'r> Trial<'r> {
-    /// None when nothing that binds the team has changed.
-    fn of(
-        revisions: [&'r PolicyRevision; 2],
-        team: &'r TeamName,
-        circumstances: &Circumstances,
-        book: &mut Book<'r>,
-    ) -> Option<Self> {
-        let [old, new] = revisions.map(|revision| revision.rules(team));
-        let sides = [("old", old, only(old, new)), ("new", new, only(new, old))];
-        let (mut changed, mut changed_terms) = (PolicySet::new(), HashSet::new());
-        for (side, set, rules) in &sides {
-            for rule in rules {
-                changed_terms.insert(book.number(Terms::leading(set.conditions(rule))));
-                let id = PolicyId::new(format!("{side} {}", rule.id));
-                changed
-                    .add(set.policy(rule).new_id(id))
-                    .expect("the ids of a side differ, and the sides too");
-            }
-        }
-        let permits = [old, new].into_iter().flat_map(|set| set.order.iter().map(move |rule| (set, rule)));
-        let permits = permits.filter(|(_, rule)| rule.effect == Effect::Permit);
-        let permit_terms = permits.map(|(set, rule)| book.number(Terms::all(set.conditions(rule)))).collect();
-        let askers = ACTIONS.map(|action| circumstances.askers(action, team));
-        (!changed.is_empty()).then_some(Self { team, changed, changed_terms, permit_terms, askers })
-    }
-
-    /// Without a permit that may apply both revisions refuse; without a changed policy that may apply or err they
-    /// decide alike. This spares most teams most instances.
-    fn concerns(&self, tried: &mut Tried<'_, '_>) -> bool {
-        self.changed_terms.iter().any(|terms| tried.may_apply(*terms))
-            && self.permit_terms.iter().any(|terms| tried.may_apply(*terms))
-    }
-
-    fn differing(&self, revisions: [&PolicyRevision; 2], told: &Attributes) -> Vec<Differing> {
-        let instance = question::instance(told);
-        let id = instance.uid();
-        // The user is the same in all of them.
-        let entities: Entities = self.askers[0][0].1.with(instance);
-        let mut found = Vec::new();
-        for (action, askers) in self.askers.iter().enumerate() {
-            let (mut gains, mut losses) = (Vec::new(), Vec::new());
-            for (number, (_, asker)) in askers.iter().enumerate() {
-                let question = asker.question(id.clone(), entities.clone());
-                if self.untouched(&question) {
-                    continue;
-                }
-                match revisions.map(|revision| revision.decide(self.team, &question).permits()) {
-                    [false, true] => gains.push(number),
-                    [true, false] => losses.push(number),
-                    [true, true] | [false, false] => {}
-                }
-            }
-            let differing = [(true, gains), (false, losses)].into_iter();
-            let differing = differing.filter(|(_, circumstances)| !circumstances.is_empty());
-            found.extend(differing.map(|(gained, circumstances)| Differing {
-                action,
-                gained,
-                circumstances,
-            }));
-        }
-        found
-    }
-
-    /// A decision hangs on which policies apply and which err: where none of the changed ones does either, the two
-    /// revisions decide alike.
-    fn untouched(&self, question: &Question) -> bool {
-        let answer = Authorizer::new().is_authorized(&question.request, &self.changed, &question.entities);
-        answer.diagnostics().reason().next().is_none() && answer.diagnostics().errors().next().is_none()
-    }
-
-    /// No name for all of them.
-    fn names(&self, action: usize, circumstances: &[usize]) -> Vec<String> {
-        let askers = &self.askers[action];
-        let all = circumstances.len() == askers.len();
-        let names = circumstances.iter().map(|number| askers[*number].0.clone());
-        if all { Vec::new() } else { names.collect() }
-    }
-}
-
-/// The rules of `here` that are not there in the same words.
-fn only<'r>(here: &'r RuleSet, there: &RuleSet) -> Vec<&'r Rule> {
-    let same = |rule: &Rule| {
-        let other = there.policies.policy(&rule.id);
-        other.is_some_and(|other| other.to_cedar() == here.policy(rule).to_cedar())
-    };
-    here.order.iter().filter(|rule| !same(rule)).collect()
 }
 
 #[cfg(test)]

@@ -90,8 +90,7 @@ impl Group<'_> {
 
 /// Whether the permit speaks of instances alone. One of any action may be there for what a team owns.
 fn of_instances(rule: &Rule, policy: &Policy) -> bool {
-    let on_instances =
-        |name: &String| [Action::ResetPassword, Action::ViewInstance].iter().any(|a| a.name() == name);
+    let on_instances = |name: &String| name.parse().is_ok_and(Action::is_of_instances);
     let team: EntityTypeName = "Team".parse().expect("a type of the schema");
     rule.actions.as_ref().is_some_and(|names| names.iter().all(on_instances))
         || match policy.resource_constraint() {

@@ -42,11 +42,10 @@ impl Inquiry {
 impl PolicyRevision {
     /// What the gateway itself would decide.
     pub fn answer(&self, inquiry: &Inquiry) -> Verdict {
-        match (inquiry.action, &inquiry.about) {
-            (Action::ViewReset, About::Team(owner)) => {
-                self.decide_view_resets(&inquiry.asked, owner, &inquiry.zone)
-            }
-            _ => self.decide(&inquiry.asked.team, &inquiry.question()),
+        let (team, question) = (&inquiry.asked.team, inquiry.question());
+        match &inquiry.about {
+            About::Instance(_) => self.decide(team, &question),
+            About::Team(owner) => self.decide_of_team(inquiry.action, team, owner, &question),
         }
     }
 

@@ -14,7 +14,11 @@ pub(super) fn shares<T>(items: &[T]) -> Vec<&[T]> {
 }
 
 /// What `work` makes of each item, in their order, by as many threads as there are cores.
-pub(super) fn map<T, R>(items: &[T], progress: &Progress<'_>, work: impl Fn(&T) -> R + Sync) -> Vec<R>
+pub(super) fn map<'i, T, R>(
+    items: &'i [T],
+    progress: &Progress<'_>,
+    work: impl Fn(&'i T) -> R + Sync,
+) -> Vec<R>
 where
     T: Sync,
     R: Send,

@@ -14,7 +14,7 @@ use crate::domain::TeamName;
 use crate::inventory::{Attributes, Seen};
 
 /// The actions of the schema.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Action {
     ResetPassword,
     ViewInstance,
@@ -31,12 +31,19 @@ impl FromStr for Action {
     type Err = ActionFault;
 
     fn from_str(text: &str) -> Result<Self, ActionFault> {
-        let all = [Self::ResetPassword, Self::ViewInstance, Self::ViewReset, Self::ViewAudit];
-        all.into_iter().find(|action| action.name() == text).ok_or(ActionFault)
+        Self::ALL.into_iter().find(|action| action.name() == text).ok_or(ActionFault)
     }
 }
 
 impl Action {
+    pub(super) const ALL: [Self; 4] =
+        [Self::ResetPassword, Self::ViewInstance, Self::ViewReset, Self::ViewAudit];
+
+    /// Asked of an instance; the others are asked of a team.
+    pub(super) fn is_of_instances(self) -> bool {
+        matches!(self, Self::ResetPassword | Self::ViewInstance)
+    }
+
     /// As the schema names it.
     pub fn name(self) -> &'static str {
         match self {
@@ -112,7 +119,7 @@ impl Question {
 
     /// About what belongs to a team.
     pub(super) fn of_team(action: Action, asked: &Asked, team: &TeamName, zone: &TimeZone) -> Self {
-        Self::new(action, asked, Entity::with_uid(uid("Team", team.as_str())), zone)
+        Self::new(action, asked, self::team(team), zone)
     }
 
     fn new(action: Action, asked: &Asked, resource: Entity, zone: &TimeZone) -> Self {
@@ -222,6 +229,10 @@ pub(super) fn instance(attributes: &Attributes) -> Entity {
         attributes.tags.iter().map(|tag| (tag.key.to_string(), text(&tag.value))),
     )
     .expect("literals evaluate, and no tag's key comes twice")
+}
+
+pub(super) fn team(name: &TeamName) -> Entity {
+    Entity::with_uid(uid("Team", name.as_str()))
 }
 
 /// Cedar refuses an IPv4 address inside IPv6.

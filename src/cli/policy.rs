@@ -17,8 +17,8 @@ pub(super) enum Policy {
     Check(check::Check),
     /// Decide the cases of the folder's tests/*.toml and show those that come out otherwise
     Test(test::Test),
-    /// Show which team gains or loses which instances by a change of the policies; 1 if any does, 78 if that
-    /// cannot be told
+    /// Show which team gains or loses what by a change of the policies; 1 if there is a difference, 78 if that cannot
+    /// be told
     Diff(diff::Diff),
     /// Show everything about one decision: each policy, each condition; 0 if it is allowed, 1 if not
     Explain(Box<explain::Explain>),

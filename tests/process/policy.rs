@@ -1,69 +1,9 @@
-//! `zengate policy check` and `zengate policy diff`.
+//! `zengate policy check`, and what all policy commands take their policies and instances from.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Output;
 
-use serde_json::json;
-use tempfile::TempDir;
-
-use crate::support::{Simulator, beside, configured, zengate};
-
-/// Two copies of a small policies folder, and a place for more.
-struct Folders(TempDir);
-
-const OWN: &str = r#"@id("own")
-permit (principal in Team::"web", action == Action::"ResetPassword", resource)
-when { resource.hasTag("team") && resource.getTag("team") == "web" };
-"#;
-
-impl Folders {
-    fn new() -> Self {
-        let folders = Self(tempfile::tempdir().expect("a folder"));
-        for side in ["old", "new"] {
-            fs::create_dir_all(folders.path(side).join("teams")).expect("made");
-            let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/schema.cedarschema");
-            fs::copy(schema, folders.path(side).join("schema.cedarschema")).expect("copied");
-            folders.write(side, "global.cedar", "");
-            folders.write(side, "limits.toml", "");
-            folders.write(side, "teams/web.cedar", OWN);
-        }
-        folders
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn write(&self, side: &str, file: &str, text: &str) {
-        fs::write(self.path(side).join(file), text).expect("written");
-    }
-
-    /// Runs a policy command beside the folders.
-    fn run(&self, arguments: &[&str]) -> Told {
-        Told::by(zengate().current_dir(self.0.path()).arg("policy").args(arguments).output().expect("runs"))
-    }
-}
-
-/// What a command told, and its exit code.
-#[derive(Debug)]
-struct Told {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
-impl Told {
-    fn by(output: Output) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("text");
-        Self { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
-    }
-}
-
-/// The simulator's instances, as a file.
-fn inventory() -> String {
-    beside("instances.json").display().to_string()
-}
+use crate::folders::{Folders, OWN, Told, inventory, reworded};
+use crate::support::{Simulator, configured, zengate};
 
 #[test]
 fn a_good_folder_is_told_in_one_line() {
@@ -176,6 +116,7 @@ fn a_configuration_gives_the_folder_and_asks_zenlayer_for_the_instances() {
         (compared.code, compared.stdout.as_str()),
         (Some(0), "no difference: the folders hold the same files\n")
     );
+    folders.write("new", "teams/web.cedar", &reworded());
     drop(simulator);
     for (arguments, code) in [(&["check"][..], 1), (&["check", "new"], 1), (&["diff", "old", "new"], 78)] {
         let alone = folders.run(&[arguments, &["--config", &config]].concat());
@@ -192,6 +133,7 @@ fn what_cannot_be_read_is_told_with_its_exit_code() {
     let folders = Folders::new();
     fs::write(folders.path("odd.json"), r#"{"instances": []}"#).expect("written");
     fs::create_dir(folders.path("bad")).expect("made");
+    folders.write("new", "teams/web.cedar", &reworded());
     for (arguments, code, part) in [
         (&["check"][..], 78, "zengate.toml: 1 fault\n  cannot be read"),
         (&["check", "new", "--config", "x.toml"], 78, "x.toml: 1 fault\n  cannot be read"),
@@ -213,83 +155,4 @@ fn what_cannot_be_read_is_told_with_its_exit_code() {
         assert_eq!((told.code, told.stdout.as_str()), (Some(code), ""), "{arguments:?}: {told:?}");
         assert!(told.stderr.contains(part), "{arguments:?}: {told:?}");
     }
-}
-
-#[test]
-fn gains_and_losses_are_told_team_by_team() {
-    let folders = Folders::new();
-    folders.write("new", "teams/web.cedar", &OWN.replace("== \"web\"", "== \"payments\""));
-    folders.write("new", "limits.toml", "# Later\n");
-    let sre = r#"@id("all") permit (principal in Team::"sre", action == Action::"ResetPassword", resource)
-        when { context.scopes.contains("zengate:break-glass") };"#;
-    folders.write("new", "teams/sre.cedar", sre);
-    let ticket = r#"@id("ticket") forbid (principal, action == Action::"ResetPassword", resource) unless { context.ticketGiven };"#;
-    folders.write("new", "global.cedar", ticket);
-    let compare = |from: &str, to: &str| {
-        folders.run(&["diff", from, to, "--inventory", &inventory(), "--scope", "zengate:break-glass"])
-    };
-    let there = compare("old", "new");
-    assert_eq!(there.code, Some(1), "{there:?}");
-    let expected = "\
-changed: global.cedar, teams/sre.cedar, teams/web.cedar
-changed, but not part of this comparison: limits.toml
-sre  ResetPassword  gains 4 with reason, ticket and scope zengate:break-glass: ins-a ins-b ins-c ins-d
-web  ResetPassword  gains 2 with reason and ticket or with reason, ticket and scope zengate:break-glass: ins-a ins-c
-web  ResetPassword  loses 1: ins-b
-";
-    assert_eq!(there.stdout, expected);
-    assert_eq!(there.stderr, "zengate: instances are gained or lost by 2 teams\n");
-    let back = compare("new", "old");
-    let turned = expected.replace("gains", "?").replace("loses", "gains").replace('?', "loses");
-    let mut lines: Vec<&str> = turned.lines().collect();
-    lines.swap(3, 4);
-    assert_eq!((back.code, back.stdout.lines().collect::<Vec<_>>()), (Some(1), lines), "gains come first");
-}
-
-#[test]
-fn a_change_that_decides_nothing_otherwise_is_no_difference() {
-    let folders = Folders::new();
-    folders.write("new", "teams/web.cedar", &format!("// As before\n{OWN}"));
-    let told = folders.run(&["diff", "old", "new", "--inventory", &inventory(), "--scope", "x"]);
-    assert_eq!((told.code, told.stderr.as_str()), (Some(0), ""), "{told:?}");
-    let expected = "\
-changed: teams/web.cedar
-no difference on 4 instances, asked with nothing given; with reason and ticket; with reason, ticket and scope x
-";
-    assert_eq!(told.stdout, expected);
-}
-
-#[test]
-fn policies_are_asked_at_the_time_that_is_given() {
-    let folders = Folders::new();
-    let night =
-        "@id(\"night\") forbid (principal, action, resource is Instance) when { context.local.hour < 6 };";
-    folders.write("new", "global.cedar", night);
-    let at = |time: &str| folders.run(&["diff", "old", "new", "--inventory", &inventory(), "--at", time]);
-    assert_eq!(at("2026-11-24T12:00:00Z").code, Some(0));
-    let told = at("2026-11-24T07:00:00+02:00");
-    assert_eq!(
-        (told.code, told.stdout.lines().last()),
-        (Some(1), Some("web  ResetPassword  loses 1: ins-b")),
-        "{told:?}"
-    );
-}
-
-#[test]
-fn many_instances_are_cut_short_unless_all_are_wanted() {
-    let folders = Folders::new();
-    let instances: Vec<_> = (10..33).map(|n| json!({ "instanceId": format!("ins-{n}") })).collect();
-    fs::write(folders.path("many.json"), json!(instances).to_string()).expect("written");
-    folders.write(
-        "new",
-        "teams/x.cedar",
-        r#"@id("see") permit (principal in Team::"x", action == Action::"ViewInstance", resource);"#,
-    );
-    let diff = ["diff", "old", "new", "--inventory", "many.json"];
-    let (short, long) = (folders.run(&diff), folders.run(&[&diff[..], &["--all"]].concat()));
-    let last = |told: &Told| told.stdout.lines().last().unwrap_or_default().to_owned();
-    let line = last(&short);
-    assert!(line.starts_with("x  ViewInstance   gains 23: ins-10 ins-11 "), "{line}");
-    assert!(line.ends_with(" ins-29 and 3 more"), "{line}");
-    assert!(last(&long).ends_with(" ins-29 ins-30 ins-31 ins-32"), "{}", last(&long));
 }

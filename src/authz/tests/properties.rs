@@ -6,12 +6,13 @@ use proptest::sample::{Index, select};
 use super::*;
 
 /// Conditions that validate and that `inquiries` makes true and false; the last may overflow.
-const CONDITIONS: [&str; 6] = [
+const CONDITIONS: [&str; 7] = [
     r#"resource.name == "web-1""#,
     r#"resource.hasTag("env") && resource.getTag("env") == "dev""#,
     r#"context.scopes.contains("zengate:break-glass")"#,
     "context.reasonGiven || context.local.hour < 9",
     r#"context.client != "portal""#,
+    "context.generated",
     "context.batchSize + 9223372036854775806 > 0",
 ];
 
@@ -84,6 +85,7 @@ fn inquiries(team: &str) -> Vec<Inquiry> {
             scopes: if bit(2) { vec!["zengate:break-glass".to_owned()] } else { Vec::new() },
             reason_given: bit(3),
             client: if bit(4) { "portal" } else { "" }.to_owned(),
+            generated: bit(2),
             batch_size: if bit(1) && bit(4) { 2 } else { 1 },
             ..anyone
         };
@@ -159,6 +161,6 @@ fn the_questions_of_the_properties_are_decided_in_every_way() {
         let refused = |verdict: &&Verdict| matches!(verdict, Verdict::Refused(forbids) if named(forbids));
         assert!(decided.iter().any(|verdict| refused(&verdict)), "{global}");
     }
-    let overflowing = Folder([vec![forbid(CONDITIONS[5])], Vec::new(), Vec::new()]);
+    let overflowing = Folder([vec![forbid(CONDITIONS[6])], Vec::new(), Vec::new()]);
     assert!(verdicts(&overflowing.loaded(), "a").iter().any(|verdict| matches!(verdict, Verdict::Erred(_))));
 }
