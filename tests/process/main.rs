@@ -15,6 +15,7 @@ mod folders;
 mod policy;
 mod policy_diff;
 mod policy_explain;
+mod policy_shipped;
 mod policy_test;
 mod provider;
 mod scale;
