@@ -146,7 +146,7 @@ fn a_faulty_table_says_what_and_where() {
     for (row, text, expected) in [
         ("no TOML", "[cases.x\n".to_owned(), &["1: is not TOML: unclosed table, expected `]`"][..]),
         ("a case twice", format!("{GOOD}[cases.x]\n"), &["6: is not TOML: duplicate key"]),
-        ("an unknown key", format!("tiem_zone = \"UTC\"\n{GOOD}"), &["1: tiem_zone: is not a known key"]),
+        ("an unknown key", format!("timezone = \"UTC\"\n{GOOD}"), &["1: timezone: is not a known key"]),
         ("an unknown zone", format!("\ntime_zone = \"x\"\n{GOOD}"), &["2: time_zone: \"x\": must be an IANA name such as \"Europe/Berlin\""]),
         ("no table", "cases = 1\ninstances = { ins-a = 2 }".to_owned(), &["1: cases: must be a table of tables", "2: ins-a: must be a table"]),
         ("an instance's keys", "[instances.ins-a]\nzone = 1\nagent = \"HERE\"\naddresses = [\"10.0.0.300\"]\ntags = { env = 1 }\ncpu = 4".to_owned(), &[
