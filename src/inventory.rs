@@ -128,11 +128,12 @@ impl Inventory {
         }
     }
 
-    /// What was known of the instance, however long ago; all unknown of one that never was.
-    pub fn last_known(&self, id: &InstanceId) -> Arc<Attributes> {
-        let snapshot = self.mirror.snapshot();
-        let known = snapshot.as_ref().and_then(|snapshot| snapshot.get(id));
-        known.map_or_else(|| Arc::new(Attributes::unknown(id.clone())), |known| known.attributes.clone())
+    /// What was known of the instance, however long ago; all unknown of one that was not there. None: nothing is known
+    /// of any.
+    pub fn last_known(&self, id: &InstanceId) -> Option<Arc<Attributes>> {
+        let snapshot = self.mirror.snapshot()?;
+        let unknown = || Arc::new(Attributes::unknown(id.clone()));
+        Some(snapshot.get(id).map_or_else(unknown, |known| known.attributes.clone()))
     }
 
     /// Charges who was refused an instance that it may not view, as an unknown id would have been: else the budget

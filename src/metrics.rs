@@ -45,7 +45,7 @@ pub struct Metrics {
     upstream_queued: IntGauge,
     upstream_rate: Gauge,
     upstream_circuit: IntGaugeVec,
-    upstream_clock_offset: IntGauge,
+    upstream_clock_offset: Gauge,
     access_key_read: IntGauge,
     access_key_changes: IntCounter,
     previous_key: IntCounter,
@@ -114,7 +114,7 @@ impl Metrics {
         let build =
             register(&registry, GaugeVec::new(build, &["version"]).expect("the names are well formed"));
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1.0);
-        Self {
+        let metrics = Self {
             teams: RwLock::default(),
             http_requests: counters(
                 "zengate_http_requests_total",
@@ -209,12 +209,16 @@ impl Metrics {
             ),
             upstream_circuit: gauges(
                 "zengate_upstream_circuit",
-                "The state of the circuit breaker, by action: 1 for the one it is in.",
+                "Circuit breakers by action and state; each team has one, and the inventory.",
                 &["action", "state"],
             ),
-            upstream_clock_offset: gauge(
-                "zengate_upstream_clock_offset_seconds",
-                "How far this host's clock is ahead of Zenlayer's, by the newest answer.",
+            upstream_clock_offset: register(
+                &registry,
+                Gauge::new(
+                    "zengate_upstream_clock_offset_seconds",
+                    "How far this host's clock is ahead of Zenlayer's, by the newest answer; NaN before the first.",
+                )
+                .expect("the name is well formed"),
             ),
             access_key_read: gauge(
                 "zengate_access_key_last_read_successful",
@@ -301,7 +305,9 @@ impl Metrics {
                 &[],
             ),
             registry,
-        }
+        };
+        metrics.upstream_clock_offset.set(f64::NAN);
+        metrics
     }
 
     /// The text exposition format.
@@ -412,16 +418,17 @@ impl Metrics {
         self.upstream_rate.set(factor);
     }
 
-    /// The circuit of an action is `closed`, `open` or `half-open`.
-    pub fn circuit(&self, action: &'static str, now: &'static str) {
-        for state in ["closed", "open", "half-open"] {
-            self.upstream_circuit.with_label_values(&[action, state]).set(i64::from(state == now));
+    /// So many circuits of an action are closed, open and half-open.
+    pub fn circuit(&self, action: &'static str, counts: [usize; 3]) {
+        for (state, count) in ["closed", "open", "half-open"].into_iter().zip(counts) {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            self.upstream_circuit.with_label_values(&[action, state]).set(count);
         }
     }
 
     /// How many seconds this host's clock is ahead of Zenlayer's.
     pub fn clock_offset(&self, seconds: i64) {
-        self.upstream_clock_offset.set(seconds);
+        self.upstream_clock_offset.set(seconds as f64);
     }
 
     /// Whether the access key's files could be read.

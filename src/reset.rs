@@ -151,7 +151,9 @@ impl Gateway {
         let Unseen { call, error: Blind::Failed { charged, .. } } = &*unseen else {
             return Err(unseen.into());
         };
-        if self.policies.concerns(call, &self.inventory.last_known(&call.request.instance)) {
+        let known = self.inventory.last_known(&call.request.instance);
+        // Before the first refresh all instances are alike, and unknown.
+        if known.is_none_or(|known| self.policies.concerns(call, &known)) {
             return Err(unseen.into());
         }
         match self.inventory.charge_stranger(call.principal.identity(), *charged) {

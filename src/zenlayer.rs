@@ -124,7 +124,8 @@ impl Zenlayer {
         let asked = match outcome {
             Outcome::NotSent => Duration::ZERO,
             Outcome::Rejected { why: Rejection::Busy { retry_after }, .. } => {
-                Duration::from_secs(retry_after.unwrap_or_default())
+                // No wait outlasts the window, whatever is asked for.
+                Duration::from_secs(retry_after.unwrap_or_default().min(3600))
             }
             Outcome::Accepted { .. } | Outcome::Rejected { .. } | Outcome::Unknown { .. } => return None,
         };

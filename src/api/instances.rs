@@ -102,6 +102,10 @@ pub(super) async fn read(
     let spent = |_: &Blind| refused(Why::LookupLimit);
     let (known, charged, failed) = match gateway.inventory.find(principal.identity(), &id).await {
         Ok((known, charged)) => (known, charged, None),
+        // Before the first refresh all instances are alike, and unknown.
+        Err(blind @ Blind::Failed { .. }) if gateway.inventory.last_known(&id).is_none() => {
+            return Err(blind.into());
+        }
         // What was known before is still worth showing: it says itself that it is stale.
         Err(Blind::Failed { error, charged }) => (eye.last_known(&id), charged, Some(error)),
         Err(blind @ Blind::Spent { .. }) => return Err(blind).inspect_err(spent)?,

@@ -1,6 +1,6 @@
 //! The account's own budget: so many requests a second, so many at a time, shared fairly between all who ask.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,11 +21,21 @@ const LOOK: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// Who a call is made for. Each waits in a line of its own, and the lines take turns.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Share {
     Team(TeamName),
     /// Looking instances up, and refreshing what is known of them.
     Inventory,
+}
+
+impl Share {
+    /// For the log: the team's name, or what else calls.
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Team(team) => team.as_str(),
+            Self::Inventory => "(inventory)",
+        }
+    }
 }
 
 /// No turn comes in time; nothing was sent.
@@ -43,10 +53,12 @@ pub struct Account {
 }
 
 /// One call's leave: a place among those under way, and one request of the rate. Gives the place back when dropped.
-pub(super) struct Turn(Arc<Account>);
+pub(super) struct Turn(Arc<Account>, Share);
 
 struct State {
     in_flight: usize,
+    /// Places by share; none of the shares that have none.
+    held: HashMap<Share, usize>,
     rate: Rate,
     lines: VecDeque<Line>,
     waiting: usize,
@@ -80,7 +92,7 @@ impl Account {
             lowered: None,
             paused_until: now,
         };
-        let state = State { in_flight: 0, rate, lines: VecDeque::new(), waiting: 0 };
+        let state = State { in_flight: 0, held: HashMap::new(), rate, lines: VecDeque::new(), waiting: 0 };
         metrics.account_rate(1.0);
         Self { settings, state: Mutex::new(state), metrics }
     }
@@ -133,8 +145,9 @@ impl Account {
     fn ask(self: &Arc<Self>, share: Share) -> Result<Asked, Spent> {
         let now = Instant::now();
         let mut state = self.lock();
-        if state.waiting == 0 && state.is_free(now, &self.settings) {
-            return Ok(Asked::Now(self.take(&mut state, now)));
+        if state.waiting == 0 && state.is_free(now, &self.settings) && state.may_hold(&share, &self.settings)
+        {
+            return Ok(Asked::Now(self.take(&mut state, share, now)));
         }
         if state.waiting >= self.settings.queue {
             state.forget_the_gone();
@@ -163,16 +176,24 @@ impl Account {
         // Those whose receiver is gone are dropped behind the lock, since that takes it.
         let mut unwanted = Vec::new();
         let mut state = self.lock();
-        while state.waiting > 0 && state.is_free(now, &self.settings) {
+        // Lines whose share holds all it may are passed over, once each.
+        let mut passed = 0;
+        while passed < state.lines.len() && state.is_free(now, &self.settings) {
             let Some(mut line) = state.lines.pop_front() else { break };
-            let next = line.waiting.pop_front();
+            if !state.may_hold(&line.share, &self.settings) {
+                state.lines.push_back(line);
+                passed += 1;
+                continue;
+            }
+            let (next, share) = (line.waiting.pop_front(), line.share.clone());
             if !line.waiting.is_empty() {
                 state.lines.push_back(line);
             }
             let Some(grant) = next else { continue };
             state.waiting -= 1;
             if !grant.is_closed() {
-                unwanted.extend(grant.send(self.take(&mut state, now)).err());
+                passed = 0;
+                unwanted.extend(grant.send(self.take(&mut state, share, now)).err());
             }
         }
         self.metrics.account_queued(state.waiting);
@@ -180,11 +201,12 @@ impl Account {
         drop(unwanted);
     }
 
-    fn take(self: &Arc<Self>, state: &mut State, now: Instant) -> Turn {
+    fn take(self: &Arc<Self>, state: &mut State, share: Share, now: Instant) -> Turn {
         state.in_flight += 1;
+        *state.held.entry(share.clone()).or_default() += 1;
         state.rate.take(now);
         self.metrics.account_in_flight(state.in_flight);
-        Turn(self.clone())
+        Turn(self.clone(), share)
     }
 
     /// When it makes sense to look again: when the rate allows a call, or, while all places are taken, soon.
@@ -216,6 +238,7 @@ impl Drop for Turn {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.in_flight -= 1;
+        state.let_go(&self.1);
         self.0.metrics.account_in_flight(state.in_flight);
         if let Some(factor) = state.rate.recovered(Instant::now()) {
             self.0.metrics.account_rate(factor);
@@ -229,6 +252,21 @@ impl Drop for Turn {
 }
 
 impl State {
+    /// Three quarters of the places for one share at the most: calls that take long must leave some to the others.
+    fn may_hold(&self, share: &Share, settings: &Budget) -> bool {
+        let most = settings.max_concurrent - settings.max_concurrent / 4;
+        self.held.get(share).is_none_or(|held| *held < most)
+    }
+
+    fn let_go(&mut self, share: &Share) {
+        if let Some(held) = self.held.get_mut(share) {
+            *held -= 1;
+            if *held == 0 {
+                self.held.remove(share);
+            }
+        }
+    }
+
     /// Whoever gave up leaves a place in a line behind.
     fn forget_the_gone(&mut self) {
         for line in &mut self.lines {

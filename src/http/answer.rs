@@ -3,6 +3,7 @@ use std::time::{Duration, SystemTime};
 use awc::http::header::{self, HeaderMap, HttpDate};
 use bytes::Bytes;
 use serde::Deserialize;
+use serde_json::Value;
 
 /// Zenlayer's whole answer to one call.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub struct Answer {
     pub clock_offset: Option<i64>,
     /// Zenlayer's code, when it refuses.
     pub code: Option<String>,
+    /// There is a code, and it is none that can be: whatever else the answer says is not to be trusted.
+    pub strange: bool,
     /// Zenlayer's own id of the call: what its support asks for.
     pub request_id: Option<String>,
     pub body: Bytes,
@@ -27,7 +30,7 @@ pub struct Answer {
 #[serde(rename_all = "camelCase")]
 struct Envelope {
     request_id: Option<String>,
-    code: Option<String>,
+    code: Option<Value>,
     response: Option<Inner>,
 }
 
@@ -35,13 +38,17 @@ struct Envelope {
 #[serde(rename_all = "camelCase")]
 struct Inner {
     request_id: Option<String>,
+    code: Option<Value>,
 }
 
 impl Answer {
     pub fn new(status: u16, headers: &HeaderMap, body: Bytes) -> Self {
         let now = SystemTime::now();
         let envelope: Envelope = serde_json::from_slice(&body).unwrap_or_default();
-        let inner = envelope.response.and_then(|inner| inner.request_id);
+        let (inner, inner_code) =
+            envelope.response.map_or((None, None), |inner| (inner.request_id, inner.code));
+        let said = envelope.code.or(inner_code);
+        let code = said.as_ref().and_then(|code| bounded(code.as_str()?.to_owned()));
         Self {
             status,
             firewall: status == 451 || headers.contains_key("cf-mitigated"),
@@ -49,7 +56,8 @@ impl Answer {
                 .get(header::RETRY_AFTER)
                 .and_then(|value| retry_after(value.to_str().ok()?, now)),
             clock_offset: headers.get(header::DATE).and_then(|value| ahead(now, value.to_str().ok()?)),
-            code: envelope.code.and_then(bounded),
+            strange: said.is_some() && code.is_none(),
+            code,
             request_id: envelope.request_id.or(inner).and_then(bounded),
             body,
         }
@@ -63,7 +71,7 @@ impl Answer {
     /// Zenlayer's API itself said so, be it yes or no; nothing in front of it, and no failure of its own.
     pub fn is_zenlayers(&self) -> bool {
         let api = match self.status {
-            200 => self.request_id.is_some() || self.code.is_some(),
+            200 => !self.strange && (self.request_id.is_some() || self.code.is_some()),
             400..=499 => self.code.is_some(),
             _ => false,
         };
@@ -78,7 +86,7 @@ impl Answer {
     /// The access key that signed is not, or no longer, good.
     pub fn refuses_key(&self) -> bool {
         let codes = ["AUTHFAILURE_SIGNATURE_FAILURE", "AUTHFAILURE_INVALID_AUTHORIZATION"];
-        self.status != 200 && self.code.as_deref().is_some_and(|code| codes.contains(&code))
+        (400..500).contains(&self.status) && self.code.as_deref().is_some_and(|code| codes.contains(&code))
     }
 }
 
@@ -147,6 +155,17 @@ mod tests {
             let answer = Answer::new(status, &headers, Bytes::from_static(body.as_bytes()));
             assert_eq!(answer.is_zenlayers(), zenlayers, "{row}");
         }
+    }
+
+    #[test]
+    fn only_a_refusal_of_the_api_refuses_a_key() {
+        for (status, refuses) in
+            [(401, true), (403, true), (200, false), (202, false), (302, false), (500, false)]
+        {
+            let answer = Answer::for_test(status, r#"{"code":"AUTHFAILURE_SIGNATURE_FAILURE"}"#);
+            assert_eq!(answer.refuses_key(), refuses, "{status}");
+        }
+        assert!(!Answer::for_test(401, r#"{"code":"AUTHFAILURE_SIGNATURE_EXPIRED"}"#).refuses_key());
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! A circuit breaker: while most calls fail none is made, but for one at a time that tries whether they still do.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::account::Share;
 use crate::metrics::Metrics;
 
 /// Calls of the last so many seconds are judged.
@@ -12,12 +14,13 @@ const EVIDENCE: u32 = 10;
 /// Longest that it stays open between two tries.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Of one action: that lists can be had does not say that resets can.
+/// Of one action: that lists can be had does not say that resets can. Each share has a state of its own: what one
+/// team's instances meet at Zenlayer must not stop another team's resets.
 pub(super) struct Circuit {
     action: &'static str,
     /// How long it stays open at first; twice as long after each try that fails.
     open: Duration,
-    state: Mutex<State>,
+    states: Mutex<HashMap<Share, State>>,
     metrics: Arc<Metrics>,
 }
 
@@ -31,6 +34,7 @@ pub struct Suspended {
 /// Leave to make one call, and the duty to tell how it went. Dropped untold, it was not made.
 pub(super) struct Pass {
     circuit: Arc<Circuit>,
+    share: Share,
     tries: bool,
 }
 
@@ -59,73 +63,89 @@ struct Second {
 
 impl Circuit {
     pub(super) fn new(action: &'static str, open: Duration, metrics: Arc<Metrics>) -> Self {
-        metrics.circuit(action, "closed");
-        Self { action, open, state: Mutex::new(State::Closed(Window::default())), metrics }
+        metrics.circuit(action, [0, 0, 0]);
+        Self { action, open, states: Mutex::default(), metrics }
     }
 
     /// Asks for leave.
-    pub(super) fn ask(self: &Arc<Self>) -> Result<Pass, Suspended> {
+    pub(super) fn ask(self: &Arc<Self>, share: &Share) -> Result<Pass, Suspended> {
         let now = Instant::now();
-        let mut state = self.lock();
+        let mut states = self.lock();
+        let state = states.entry(share.clone()).or_default();
         let tries = match *state {
             State::Closed(_) => false,
             State::Open { until, failures } if until <= now => {
                 *state = State::HalfOpen { failures };
-                self.metrics.circuit(self.action, "half-open");
+                self.show(&states);
                 true
             }
             State::Open { until, .. } => return Err(Suspended { retry_after: until - now }),
             State::HalfOpen { .. } => return Err(Suspended { retry_after: Duration::from_secs(1) }),
         };
-        Ok(Pass { circuit: self.clone(), tries })
+        Ok(Pass { circuit: self.clone(), share: share.clone(), tries })
     }
 
-    fn told(&self, tries: bool, healthy: bool, now: Instant) {
-        let mut state = self.lock();
-        match &mut *state {
+    fn told(&self, share: &Share, tries: bool, healthy: bool, now: Instant) {
+        let mut states = self.lock();
+        let state = states.entry(share.clone()).or_default();
+        match state {
             State::Closed(window) => {
                 window.count(now, healthy);
-                if window.is_bad(now) {
-                    self.suspend(&mut state, 0, now);
+                if !window.is_bad(now) {
+                    return;
                 }
+                self.suspend(share, state, 0, now);
             }
             State::HalfOpen { .. } if tries && healthy => {
-                *state = State::Closed(Window::default());
-                self.metrics.circuit(self.action, "closed");
-                tracing::info!(action = self.action, "calls to Zenlayer succeed again");
+                *state = State::default();
+                tracing::info!(action = self.action, share = share.name(), "calls to Zenlayer succeed again");
             }
             State::HalfOpen { failures } if tries => {
                 let failures = *failures + 1;
-                self.suspend(&mut state, failures, now);
+                self.suspend(share, state, failures, now);
             }
             // An answer to a call of before: the next try decides.
-            State::Open { .. } | State::HalfOpen { .. } => {}
+            State::Open { .. } | State::HalfOpen { .. } => return,
         }
+        self.show(&states);
     }
 
-    fn suspend(&self, state: &mut State, failures: u32, now: Instant) {
+    fn suspend(&self, share: &Share, state: &mut State, failures: u32, now: Instant) {
         let open = self.open.saturating_mul(1 << failures.min(10)).min(LONGEST);
         // Replicas that saw the same failure must not try in step.
         let until = now + open.mul_f64(0.9 + 0.2 * fastrand::f64());
         *state = State::Open { until, failures };
-        self.metrics.circuit(self.action, "open");
         tracing::error!(
             action = self.action,
+            share = share.name(),
             seconds = open.as_secs(),
             "most calls to Zenlayer fail, so none is made for a while"
         );
     }
 
+    fn show(&self, states: &HashMap<Share, State>) {
+        let count = |is: fn(&State) -> bool| states.values().filter(|state| is(state)).count();
+        let closed = count(|state| matches!(state, State::Closed(_)));
+        let open = count(|state| matches!(state, State::Open { .. }));
+        self.metrics.circuit(self.action, [closed, open, states.len() - closed - open]);
+    }
+
     /// Whatever panicked while it held the lock left a state behind that still counts.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, HashMap<Share, State>> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::Closed(Window::default())
     }
 }
 
 impl Pass {
     /// How the call went: any answer that Zenlayer itself gave is healthy, be it yes or no.
     pub(super) fn tell(mut self, healthy: bool) {
-        self.circuit.told(self.tries, healthy, Instant::now());
+        self.circuit.told(&self.share, self.tries, healthy, Instant::now());
         self.tries = false;
     }
 }
@@ -134,9 +154,11 @@ impl Drop for Pass {
     /// The try was not made: another may.
     fn drop(&mut self) {
         if self.tries {
-            let mut state = self.circuit.lock();
-            if let State::HalfOpen { failures } = *state {
+            let mut states = self.circuit.lock();
+            if let Some(state @ State::HalfOpen { .. }) = states.get_mut(&self.share) {
+                let State::HalfOpen { failures } = *state else { return };
                 *state = State::Open { until: Instant::now(), failures };
+                self.circuit.show(&states);
             }
         }
     }
@@ -179,9 +201,13 @@ mod tests {
         Arc::new(Circuit::new("ResetInstancePassword", OPEN, Arc::default()))
     }
 
+    fn ask(circuit: &Arc<Circuit>) -> Result<Pass, Suspended> {
+        circuit.ask(&Share::Inventory)
+    }
+
     fn calls(circuit: &Arc<Circuit>, healthy: bool, count: usize) {
         for _ in 0..count {
-            circuit.ask().expect("closed").tell(healthy);
+            ask(circuit).expect("closed").tell(healthy);
         }
     }
 
@@ -201,7 +227,7 @@ mod tests {
             let circuit = circuit();
             calls(&circuit, true, good);
             calls(&circuit, false, bad);
-            assert_eq!(circuit.ask().is_err(), open, "{row}");
+            assert_eq!(ask(&circuit).is_err(), open, "{row}");
         }
     }
 
@@ -209,15 +235,15 @@ mod tests {
     fn one_call_tries_and_decides() {
         let circuit = circuit();
         calls(&circuit, false, 10);
-        let suspended = circuit.ask().err().expect("open");
+        let suspended = ask(&circuit).err().expect("open");
         assert!(suspended.retry_after <= OPEN.mul_f64(1.1), "{suspended:?}");
         wait();
-        let tries = circuit.ask().expect("one may try");
-        assert!(circuit.ask().is_err(), "and no other beside it");
+        let tries = ask(&circuit).expect("one may try");
+        assert!(ask(&circuit).is_err(), "and no other beside it");
         tries.tell(true);
-        assert!(circuit.ask().is_ok(), "closed again");
+        assert!(ask(&circuit).is_ok(), "closed again");
         calls(&circuit, false, 5);
-        assert!(circuit.ask().is_ok(), "what was before is forgotten");
+        assert!(ask(&circuit).is_ok(), "what was before is forgotten");
     }
 
     #[test]
@@ -225,8 +251,8 @@ mod tests {
         let circuit = circuit();
         calls(&circuit, false, 10);
         wait();
-        circuit.ask().expect("one may try").tell(false);
-        let suspended = circuit.ask().err().expect("open again");
+        ask(&circuit).expect("one may try").tell(false);
+        let suspended = ask(&circuit).err().expect("open again");
         assert!(suspended.retry_after > OPEN.mul_f64(1.5), "{suspended:?}");
     }
 
@@ -235,22 +261,33 @@ mod tests {
         let circuit = circuit();
         calls(&circuit, false, 10);
         wait();
-        drop(circuit.ask().expect("one may try"));
-        assert!(circuit.ask().is_ok());
+        drop(ask(&circuit).expect("one may try"));
+        assert!(ask(&circuit).is_ok());
     }
 
     #[test]
     fn an_answer_to_a_call_of_before_decides_nothing() {
         let circuit = circuit();
-        let slow = [circuit.ask(), circuit.ask()].map(|pass| pass.expect("closed"));
+        let slow = [ask(&circuit), ask(&circuit)].map(|pass| pass.expect("closed"));
         calls(&circuit, false, 10);
         let [one, other] = slow;
         one.tell(true);
-        assert!(circuit.ask().is_err(), "still open");
+        assert!(ask(&circuit).is_err(), "still open");
         wait();
-        let tries = circuit.ask().expect("one may try");
+        let tries = ask(&circuit).expect("one may try");
         other.tell(false);
         tries.tell(true);
-        assert!(circuit.ask().is_ok());
+        assert!(ask(&circuit).is_ok());
+    }
+
+    #[test]
+    fn one_team_s_failures_are_its_own() {
+        let circuit = circuit();
+        let [one, other] = ["a", "b"].map(|name| Share::Team(name.parse().expect("a name")));
+        for _ in 0..10 {
+            circuit.ask(&one).expect("closed").tell(false);
+        }
+        assert!(circuit.ask(&one).is_err());
+        assert!(circuit.ask(&other).is_ok());
     }
 }

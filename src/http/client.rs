@@ -1,9 +1,9 @@
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use awc::error::{ConnectError, SendRequestError};
 use awc::http::header::{self, HeaderName, HeaderValue};
@@ -31,15 +31,15 @@ pub type Late = Pin<Box<dyn Future<Output = Result<Answer, CallError>>>>;
 /// One worker's connections to Zenlayer. awc's client is not `Send`.
 #[derive(Clone)]
 pub struct Client {
-    awc: awc::Client,
+    /// Replaced as a whole, with its pool, after an answer that may not be all of one.
+    awc: Rc<RefCell<awc::Client>>,
     endpoint: Arc<Endpoint>,
 }
 
 impl Client {
     /// A pool of connections of its own.
     pub fn new(endpoint: Arc<Endpoint>) -> Self {
-        let Deadlines { connect, whole, late, .. } = endpoint.deadlines;
-        Self { awc: bare_client(endpoint.tls.as_ref(), connect, whole + late), endpoint }
+        Self { awc: Rc::new(RefCell::new(pool(&endpoint))), endpoint }
     }
 
     /// Waits for leave to make one call: asks the circuit, then the account's budget.
@@ -48,7 +48,7 @@ impl Client {
             self.endpoint.metrics.account_refused("circuit-open");
             tracing::debug!(action = action.label(), "a call is not made: {why}");
         };
-        let pass = self.endpoint.circuit(action).ask().inspect_err(refused)?;
+        let pass = self.endpoint.circuit(action).ask(&share).inspect_err(refused)?;
         let turn = self.endpoint.account.turn(share.clone()).await?;
         Ok(Slot { action, share, pass, turn })
     }
@@ -67,12 +67,17 @@ impl Client {
         let (action, share) = (slot.action, slot.share.clone());
         let body = Bytes::from_owner(body);
         let pair = self.endpoint.credentials.pair();
+        let started = Instant::now();
         let (answer, late) = self.attempt(body.clone(), slot, &pair.current).await;
         let refused = answer.as_ref().is_ok_and(Answer::refuses_key);
+        if !refused && answer.as_ref().is_ok_and(Answer::is_zenlayers) {
+            pair.prove();
+        }
         let Some(previous) = pair.previous().filter(|_| refused) else { return (answer, late) };
         match self.reserve(action, share).await {
             Ok(slot) => {
                 self.endpoint.metrics.previous_key_tried();
+                self.endpoint.metrics.called(action.label(), "key_refused", started.elapsed());
                 tracing::warn!(
                     "Zenlayer refuses the access key, so the call is tried with the one before it"
                 );
@@ -98,6 +103,7 @@ impl Client {
         let authorization = self.endpoint.authorization(signer, timestamp, &action_header, &body);
         let request = self
             .awc
+            .borrow()
             .post(url)
             .no_decompress()
             .insert_header((header::HOST, host.as_str()))
@@ -110,9 +116,17 @@ impl Client {
         let limit = slot.action.longest_answer();
         let begun = Rc::new(Cell::new(false));
         let began = begun.clone();
+        let (client, endpoint) = (self.awc.clone(), self.endpoint.clone());
         let call: Late = Box::pin(async move {
             let mut response = request.send_body(body).await.map_err(unanswered)?;
             began.set(true);
+            if !is_framed(response.headers()) {
+                // awc takes a head without a length (an interim 103, say) for a whole answer, and the connection back
+                // into its pool, where the real answer would be the next caller's. Nothing has run since: no other
+                // call can have taken that connection yet.
+                client.replace(pool(&endpoint));
+                return Err(CallError::Unanswered("an answer whose end cannot be told".to_owned()));
+            }
             let body = response.body().limit(limit).await;
             let body = body.map_err(|e| CallError::Unanswered(format!("the answer's body: {e}")))?;
             // awc takes the end of the connection for the end of the body.
@@ -132,6 +146,16 @@ impl Client {
         drop(slot.turn);
         (answer, late)
     }
+}
+
+/// Whether the head says where its body ends.
+fn is_framed(headers: &header::HeaderMap) -> bool {
+    headers.contains_key(header::CONTENT_LENGTH) || headers.contains_key(header::TRANSFER_ENCODING)
+}
+
+fn pool(endpoint: &Endpoint) -> awc::Client {
+    let Deadlines { connect, whole, late, .. } = endpoint.deadlines;
+    bare_client(endpoint.tls.as_ref(), connect, whole + late)
 }
 
 /// The answer within its deadlines; past one, the call itself, in case an answer comes after all.

@@ -1,5 +1,6 @@
 //! The account's access key, which may change while the gateway runs.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -22,10 +23,13 @@ pub struct Credentials {
 /// The key that signs, and the one before it.
 pub(super) struct Pair {
     key: AccessKey,
-    pub(super) current: Signer,
+    pub(super) current: Arc<Signer>,
+    /// Zenlayer has taken it.
+    proven: AtomicBool,
     previous: Option<Previous>,
 }
 
+#[derive(Clone)]
 struct Previous {
     signer: Arc<Signer>,
     /// None: for as long as the configuration names it.
@@ -37,7 +41,8 @@ impl Credentials {
         let configured = |key: &AccessKey| Previous { signer: Arc::new(signer(key)), until: None };
         let pair = Pair {
             key: settings.access_key.clone(),
-            current: signer(&settings.access_key),
+            current: Arc::new(signer(&settings.access_key)),
+            proven: AtomicBool::new(false),
             previous: settings.previous_access_key.as_ref().map(configured),
         };
         metrics.access_key_read(true);
@@ -45,8 +50,8 @@ impl Credentials {
         Self { files, overlap, pair: ArcSwap::from_pointee(pair), last: Mutex::default(), metrics }
     }
 
-    pub(super) fn pair(&self) -> arc_swap::Guard<Arc<Pair>> {
-        self.pair.load()
+    pub(super) fn pair(&self) -> Arc<Pair> {
+        self.pair.load_full()
     }
 
     /// Looks whether the key's files have changed; blocks for the time of reading them. What cannot be read changes
@@ -71,16 +76,33 @@ impl Credentials {
         if settled && read != before.key {
             tracing::info!(access_key.id = read.id, "the access key has changed");
             let until = Some(Instant::now() + self.overlap);
-            let previous = Previous { signer: Arc::new(signer(&before.key)), until };
-            let current = signer(&read);
+            // A key that Zenlayer never took (half of a rotation, say) is not worth keeping: the one before it is.
+            let previous = match before.proven.load(Ordering::Relaxed) {
+                true => Some(Previous { signer: before.current.clone(), until }),
+                false => before.previous.clone(),
+            };
+            let current = Arc::new(signer(&read));
             self.metrics.access_key_changed();
-            self.pair.store(Arc::new(Pair { key: read.clone(), current, previous: Some(previous) }));
+            self.pair.store(Arc::new(Pair {
+                key: read.clone(),
+                current,
+                proven: AtomicBool::new(false),
+                previous,
+            }));
         }
         *last = Some(read);
     }
 }
 
 impl Pair {
+    /// Zenlayer took the key that signs.
+    pub(super) fn prove(&self) {
+        // Written once, so that callers do not pass a line of the cache to and fro.
+        if !self.proven.load(Ordering::Relaxed) {
+            self.proven.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// The key before, during the overlap.
     pub(super) fn previous(&self) -> Option<Arc<Signer>> {
         let previous = self.previous.as_ref()?;

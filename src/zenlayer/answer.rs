@@ -9,7 +9,9 @@ pub(super) fn read(answer: &Answer) -> Outcome {
         return Outcome::Rejected { why: Rejection::Gateway, upstream_code: None, upstream_request_id: None };
     }
     match (answer.status, answer.code.clone(), answer.request_id.clone()) {
-        (200, None, Some(upstream_request_id)) => Outcome::Accepted { upstream_request_id },
+        (200, None, Some(upstream_request_id)) if !answer.strange => {
+            Outcome::Accepted { upstream_request_id }
+        }
         (400..=499, Some(code), upstream_request_id) => match rejection(answer, &code) {
             Some(why) => Outcome::Rejected { why, upstream_code: Some(code), upstream_request_id },
             None => Outcome::Unknown { upstream_code: Some(code), upstream_request_id },
@@ -69,6 +71,18 @@ mod tests {
             ("inner", 200, false, inner, "accepted"),
             ("200 with a code", 200, false, coded, "unknown"),
             ("200 without a request id", 200, false, "{}", "unknown"),
+            (
+                "200 with a nested code",
+                200,
+                false,
+                r#"{"response":{"requestId":"T1","code":"X"}}"#,
+                "unknown",
+            ),
+            ("200 with an empty code", 200, false, r#"{"requestId":"T1","code":""}"#, "unknown"),
+            ("200 with a code in words", 200, false, r#"{"requestId":"T1","code":"NOT DONE"}"#, "unknown"),
+            ("200 with a code that is a number", 200, false, r#"{"requestId":"T1","code":7}"#, "unknown"),
+            ("200 with a code of null", 200, false, r#"{"requestId":"T1","code":null}"#, "accepted"),
+            ("400 with a code in words", 400, false, r#"{"requestId":"T1","code":"NOT DONE"}"#, "unknown"),
             ("200 that is HTML", 200, false, "<html>", "unknown"),
             ("200 with a request id that is no text", 200, false, r#"{"requestId":7}"#, "unknown"),
             ("200 with an empty request id", 200, false, r#"{"requestId":""}"#, "unknown"),

@@ -33,7 +33,7 @@ enum Told {
 }
 
 /// A client with a pool of its own, for Zenlayer at `url` under the authority `ca`.
-fn client(url: &str, ca: &str) -> Client {
+pub fn client(url: &str, ca: &str) -> Client {
     let folder = tempfile::tempdir().expect("a folder");
     let path = |name: &str| folder.path().join(name);
     std::fs::write(path("ca.pem"), ca).expect("written");
@@ -50,7 +50,7 @@ fn client(url: &str, ca: &str) -> Client {
 }
 
 /// The one place that knows how a call is made.
-async fn call(client: &Client) -> Result<Answer, CallError> {
+pub async fn call(client: &Client) -> Result<Answer, CallError> {
     let slot = client.reserve(Action::ResetPassword, Share::Inventory).await.expect("the account is idle");
     client.call(Zeroizing::new(BODY.to_vec()), slot).await
 }

@@ -221,7 +221,11 @@ fn a_rotation_of_the_access_key_under_load_fails_no_reset() {
                 }
             });
         }
-        for (turn, before, password) in [(1, "sk-test", "sk-second"), (2, "sk-second", "sk-third")] {
+        // Half of a rotation, say: Zenlayer never takes it, so the one before it stays the one to fall back on.
+        std::fs::write(&file, "sk-half").expect("written");
+        wait("the half key signs", || signed_by(1.0));
+        std::thread::sleep(Duration::from_millis(300));
+        for (turn, before, password) in [(2, "sk-test", "sk-second"), (3, "sk-second", "sk-third")] {
             // The gateway has the new key before Zenlayer does; until then the one before is tried.
             std::fs::write(&file, password).expect("written");
             wait("the new key signs", || signed_by(turn.into()));
@@ -254,6 +258,67 @@ fn a_clock_that_is_off_is_named() {
     assert!((-402.0..=-398.0).contains(&offset), "we are behind: {offset}");
     let errors = r#"zengate_upstream_errors_total{action="ResetInstancePassword",code="AUTHFAILURE_SIGNATURE_EXPIRED"}"#;
     assert_eq!(gateway.metric(errors), 1.0);
+}
+
+#[test]
+fn only_a_refusal_is_tried_with_the_key_before() {
+    let gateway = with(&[]);
+    let file = gateway.folder.path().join("access-key-password");
+    assert_eq!(gateway.reset(&payments(), "pay-1").status, 201, "the key is proven");
+    std::fs::write(&file, "sk-second").expect("written");
+    wait("the new key signs", || gateway.metric("zengate_access_key_changes_total") == 1.0);
+    let body = r#"{"requestId":"T1","code":"AUTHFAILURE_SIGNATURE_FAILURE"}"#;
+    for status in [500, 503, 302, 202] {
+        gateway.fault(on_resets(
+            json!({ "fault": "answer", "status": status, "body": body, "applied": status >= 500 }),
+        ));
+        let sent = gateway.resets_sent();
+        assert_eq!(gateway.reset(&payments(), "pay-2").status, 504, "{status}: unclear");
+        assert_eq!(gateway.resets_sent(), sent + 1, "{status}: so it is not sent again");
+    }
+}
+
+#[test]
+fn an_absurd_wait_is_no_panic() {
+    let gateway = with(&[]);
+    let headers = json!({ "retry-after": u64::MAX.to_string() });
+    let body = r#"{"code":"REQUEST_LIMIT_EXCEEDED"}"#;
+    gateway.fault(on_resets(json!({ "fault": "answer", "status": 429, "headers": headers, "body": body })));
+    let told = gateway.reset(&payments(), "pay-1");
+    assert_eq!((told.status, told.header("retry-after")), (503, Some("3600")), "{told:?}");
+    assert_eq!(gateway.records_of("outcome", 1)[0]["outcome"], "rejected");
+}
+
+#[test]
+fn an_interim_answer_never_leaves_the_real_one_to_the_next_call() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    let server = std::thread::spawn(move || {
+        for (n, interim) in
+            ["HTTP/1.1 103 Early Hints\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\n", ""].into_iter().enumerate()
+        {
+            let (mut stream, _) = listener.accept().expect("a connection of its own");
+            let mut chunk = [0; 4096];
+            while !String::from_utf8_lossy(&chunk).contains("password") {
+                assert!(std::io::Read::read(&mut stream, &mut chunk).expect("a request") > 0);
+            }
+            std::io::Write::write_all(&mut stream, interim.as_bytes()).expect("written");
+            let body = format!(r#"{{"requestId":"T-{n}"}}"#);
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+            // The client may have given the connection up, as it should.
+            _ = std::io::Write::write_all(&mut stream, answer.as_bytes());
+        }
+    });
+    let client = crate::not_sent::client(&url, "");
+    actix_web::rt::System::new().block_on(async {
+        for _ in 0..2 {
+            let told = crate::not_sent::call(&client).await;
+            assert!(matches!(told, Err(zengate::http::CallError::Unanswered(_))), "{told:?}");
+        }
+        let told = crate::not_sent::call(&client).await.expect("answered");
+        assert_eq!(told.request_id.as_deref(), Some("T-2"), "its own answer, and no other's");
+    });
+    server.join().expect("three connections");
 }
 
 #[test]

@@ -162,3 +162,22 @@ async fn too_much_halves_the_rate_once_a_moment_and_pauses() {
     let later = Instant::now() + Duration::from_secs(60);
     assert!(account.lock().rate.factor(later) >= 1.0, "it recovers");
 }
+
+#[tokio::test]
+async fn calls_that_take_long_leave_places_to_the_others() {
+    let account = account(100_000, 8, 64, 200);
+    let mut held = Vec::new();
+    for _ in 0..6 {
+        held.push(account.turn(team("a")).await.expect("free"));
+    }
+    let waits = account.clone();
+    let seventh = tokio::spawn(async move { waits.turn(team("a")).await.map(drop) });
+    settle().await;
+    let began = Instant::now();
+    held.push(account.turn(team("b")).await.expect("a place is left"));
+    assert!(began.elapsed() < Duration::from_millis(100), "at once, past the line of the other");
+    assert!(seventh.await.expect("no panic").is_err(), "three quarters are all that one may hold");
+    drop(held);
+    let state = account.lock();
+    assert_eq!((state.in_flight, state.held.len(), state.waiting), (0, 0, 0));
+}
