@@ -1,7 +1,9 @@
 //! Policies (Cedar): [`Seen`] -> [`Authorized`]. Deny by default; an error of evaluation refuses.
 
 mod blocks;
+mod bounds;
 mod cases;
+mod deep;
 mod diff;
 mod explain;
 mod fault;
@@ -48,6 +50,7 @@ pub use verdict::{Unevaluated, Verdict};
 pub use viewer::Viewer;
 
 use blocks::{Blocks, Caller};
+use deep::deep;
 use explain::Conditions;
 use limits::LimitTable;
 use question::Question;
@@ -354,7 +357,8 @@ impl RuleSet {
     }
 
     fn conditions<'r>(&self, rule: &'r Rule) -> &'r Conditions {
-        rule.conditions.get_or_init(|| Conditions::of(self.policy(rule)))
+        // What is shown of it is read again, and has more brackets than the policy has.
+        rule.conditions.get_or_init(|| deep(|| Conditions::of(self.policy(rule))).unwrap_or_default())
     }
 }
 

@@ -33,6 +33,7 @@ pub enum Holds {
 /// The conditions together are the policy: a `when` is taken apart at its `&&`, an `unless` at its `||`, each part
 /// turned round. Since a part is looked at only when all before it hold, one that needs an earlier one
 /// (`hasTag` before `getTag`) never errs for want of it.
+#[derive(Default)]
 pub(super) struct Conditions(Vec<Condition>);
 
 /// One of them.

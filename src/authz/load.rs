@@ -7,6 +7,8 @@ use cedar_policy::{ActionConstraint, PolicySet, Schema, Validator};
 use sha2::{Digest, Sha256};
 
 use super::blocks::Blocks;
+use super::bounds;
+use super::deep::deep;
 use super::fault::{Faults, Text};
 use super::limits::LimitTable;
 use super::source::Source;
@@ -22,6 +24,14 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// The folder's state at one moment: files of two states, half of a rename each, never make a revision.
 pub(super) fn folder(folder: &Path) -> Result<PolicyRevision, PolicyFaults> {
+    deep(|| standing(folder)).unwrap_or_else(|| {
+        let mut faults = Faults::default();
+        faults.whole(folder, "there is no thread to be had to read it");
+        Err(faults.sorted())
+    })
+}
+
+fn standing(folder: &Path) -> Result<PolicyRevision, PolicyFaults> {
     let mut faults = Faults::default();
     if !folder.is_dir() {
         faults.whole(folder, "is not a folder that can be read");
@@ -130,6 +140,9 @@ impl Reading {
     fn schema(&mut self, file: &Path) -> Option<Schema> {
         let text = &self.text(file)?;
         let told = Text { file, text };
+        if !bounds::schema(told, &mut self.faults) {
+            return None;
+        }
         match Schema::from_cedarschema_str(text) {
             Ok((schema, warnings)) => {
                 warnings.for_each(|warning| self.faults.diagnostic(told, None, &warning));

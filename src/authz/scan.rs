@@ -44,6 +44,11 @@ impl Parts {
     }
 }
 
+/// The words, strings and single signs of a text, without blanks and comments.
+pub(super) fn tokens(text: &str) -> impl Iterator<Item = Range<usize>> {
+    Tokens { text, at: 0 }
+}
+
 /// Words, strings and single signs; blanks and comments are left out.
 struct Tokens<'t> {
     text: &'t str,

@@ -6,6 +6,7 @@ use cedar_policy::{
     ValidationMode, Validator,
 };
 
+use super::bounds;
 use super::fault::{Faults, Text};
 use super::scan::{self, Parts};
 use super::{Place, RuleSet};
@@ -25,9 +26,13 @@ pub(super) struct Placed {
 }
 
 impl Source {
-    /// None when it is no Cedar. A policy without a name of its own is numbered, so that its other faults are told too.
+    /// None when it is no Cedar, or past a bound. A policy without a name of its own is numbered, so that its other
+    /// faults are told too.
     pub(super) fn parse(file: &Path, stem: &str, text: String, faults: &mut Faults) -> Option<Self> {
         let told = Text { file, text: &text };
+        if !bounds::policies(told, faults) {
+            return None;
+        }
         let set: PolicySet = match text.parse() {
             Ok(set) => set,
             Err(e) => {

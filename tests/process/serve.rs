@@ -74,6 +74,53 @@ fn a_hangup_reloads_the_policies_and_a_bad_folder_changes_nothing() {
 }
 
 #[test]
+fn policies_without_end_stop_no_gateway() {
+    let simulator = Simulator::start();
+    let folder = configured(&simulator);
+    let config = folder.path().join("zengate.toml");
+    let text = fs::read_to_string(&config).expect("read") + "[policies]\nshadow_dir = \"candidate\"\n";
+    fs::write(&config, text).expect("written");
+    let mut copied = std::process::Command::new("cp");
+    copied.args(["-r", "policies", "candidate"]);
+    assert!(copied.current_dir(folder.path()).status().expect("cp runs").success());
+    let gateway = Gateway::start(folder.path(), Stdio::null(), |command| command);
+    let metrics = || call(gateway.operations, "GET", "/metrics", None, None).body;
+    let wait = |wanted: u8| {
+        let until = Instant::now() + Duration::from_secs(10);
+        let told = |metrics: &str| {
+            let of = |folder| format!("\nzengate_policy_{folder}last_reload_successful {wanted}\n");
+            metrics.contains(&of("")) && metrics.contains(&of("shadow_"))
+        };
+        while !told(&metrics()) {
+            assert!(Instant::now() < until, "{wanted} in {}", metrics());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    };
+    wait(1);
+    let policy = |condition: String| {
+        format!("@id(\"x\") permit (principal in Team::\"deep\", action, resource) when {{ {condition} }};")
+    };
+    for (row, text) in [
+        ("brackets", policy(format!("{}true{}", "(".repeat(20_000), ")".repeat(20_000)))),
+        ("a chain", policy(format!("true{}", " || true".repeat(200_000)))),
+        ("no end", "permit (principal, action, resource) when {".to_owned() + &"[".repeat(1_000_000)),
+    ] {
+        let put = |text: Option<&str>| {
+            for side in ["policies", "candidate"] {
+                let file = folder.path().join(side).join("teams/deep.cedar");
+                text.map_or_else(|| fs::remove_file(&file), |text| fs::write(&file, text)).expect(row);
+            }
+            gateway.process.signal("-HUP");
+        };
+        put(Some(&text));
+        wait(0);
+        assert_ne!(gateway.reset("ins-a", "Abcd~1234").status, 403, "{row}: the last good ones decide");
+        put(None);
+        wait(1);
+    }
+}
+
+#[test]
 fn a_second_signal_stops_at_once() {
     let simulator = Simulator::start();
     let folder = configured(&simulator);
