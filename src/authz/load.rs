@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -194,7 +195,11 @@ impl Reading {
 
     /// Without the file nobody is stopped.
     fn blocks(&mut self, file: &Path) -> Option<Blocks> {
-        if file.exists() { self.settings(file, Blocks::parse) } else { Some(Blocks::default()) }
+        // A link that leads nowhere is a fault: it may have led to blocks.
+        match file.symlink_metadata() {
+            Err(e) if e.kind() == ErrorKind::NotFound => Some(Blocks::default()),
+            _ => self.settings(file, Blocks::parse),
+        }
     }
 
     fn settings<T>(&mut self, file: &Path, parse: impl FnOnce(&str) -> Result<T, Vec<Fault>>) -> Option<T> {

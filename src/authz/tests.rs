@@ -20,6 +20,10 @@ pub(super) fn load(
     teams: &[(&str, &str)],
     limits: &str,
 ) -> Result<PolicyRevision, PolicyFaults> {
+    PolicyRevision::load(folder(global, teams, limits).path())
+}
+
+fn folder(global: &str, teams: &[(&str, &str)], limits: &str) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).expect("written");
     std::fs::create_dir(folder.path().join("teams")).expect("made");
@@ -27,7 +31,7 @@ pub(super) fn load(
     write("global.cedar", global);
     write("limits.toml", limits);
     teams.iter().for_each(|(team, text)| write(&format!("teams/{team}.cedar"), text));
-    PolicyRevision::load(folder.path())
+    folder
 }
 
 fn policies(global: &str, teams: &[(&str, &str)]) -> Policies {
@@ -362,6 +366,20 @@ fn a_fault_is_pictured_below_its_one_line() {
     assert_eq!(line.lines().count(), 1, "{line}: once, though every action concerns it");
     let lines: Vec<String> = faults.pictured().lines().map(str::to_owned).collect();
     assert_eq!(lines, [&*line, "  3 | when { resource.nmae == \"x\" };", "    |        ^^^^^^^^^^^^^"]);
+}
+
+#[test]
+fn nothing_but_a_folder_without_blocks_stops_nobody() {
+    let folder = folder("", &[], "");
+    let blocks = folder.path().join("blocks.toml");
+    let loaded = || PolicyRevision::load(folder.path()).map_err(|faults| faults.to_string());
+    assert!(loaded().is_ok(), "there is none");
+    std::os::unix::fs::symlink("gone.toml", &blocks).expect("linked");
+    let faults = loaded().expect_err("a link that leads nowhere");
+    assert!(faults.contains("blocks.toml: cannot be read: No such file"), "{faults}");
+    std::fs::write(folder.path().join("gone.toml"), "everything = true").expect("written");
+    let asked = Asked::anyone("a".parse().expect("a name"));
+    assert!(loaded().expect("a link that leads to blocks").stops(&asked));
 }
 
 #[test]
