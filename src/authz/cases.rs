@@ -11,8 +11,10 @@ use jiff::tz::TimeZone;
 
 use super::fault::{Faults, Text};
 use super::inquiry::{About, Inquiry};
+use super::load::LONGEST;
 use super::verdict::{reason, word};
 use super::{PolicyFaults, PolicyRevision, Unmet, Verdict};
+use crate::config::read_text;
 
 /// One table: a file of `tests/`.
 #[derive(Debug)]
@@ -63,7 +65,7 @@ pub fn cases(
     });
     let mut read = Vec::new();
     for file in &files {
-        match std::fs::read_to_string(file) {
+        match read_text(file, LONGEST) {
             Ok(text) => {
                 let cases = table::parse(Text { file, text: &text }, zone, revision, &mut faults);
                 read.push(CaseFile { name: below(folder, file), cases });

@@ -14,8 +14,14 @@ use super::fault::{Faults, Text};
 use super::limits::LimitTable;
 use super::source::Source;
 use super::{Look, PolicyFaults, PolicyRevision, Rule, RuleSet, key};
-use crate::config::Fault;
+use crate::config::{Fault, read_text};
 use crate::domain::TeamName;
+
+/// Longest file of the folder, in bytes.
+pub(super) const LONGEST: usize = 4 << 20;
+
+/// The byte order mark, which some editors write before a text.
+const MARK: char = '\u{feff}';
 
 /// Attempts to read the folder while it stands still.
 const ATTEMPTS: u32 = 10;
@@ -124,7 +130,7 @@ struct Reading {
 impl Reading {
     /// The file's text; it becomes part of the revision's name.
     fn text(&mut self, file: &Path) -> Option<String> {
-        match std::fs::read_to_string(file) {
+        match read_text(file, LONGEST) {
             Ok(text) => {
                 self.hash.update(file.file_name().map(|name| name.as_encoded_bytes()).unwrap_or_default());
                 self.hash.update((text.len() as u64).to_be_bytes());
@@ -138,8 +144,19 @@ impl Reading {
         }
     }
 
+    /// The same of a text that Cedar reads. It would find fault with a byte order mark as with any odd letter.
+    fn cedar(&mut self, file: &Path) -> Option<String> {
+        let text = self.text(file)?;
+        if !text.starts_with(MARK) {
+            return Some(text);
+        }
+        let message = "begins with a byte order mark: save it without";
+        self.faults.at(Text { file, text: &text }, &(0..MARK.len_utf8()), message);
+        None
+    }
+
     fn schema(&mut self, file: &Path) -> Option<Schema> {
-        let text = &self.text(file)?;
+        let text = &self.cedar(file)?;
         let told = Text { file, text };
         if !bounds::schema(told, &mut self.faults) {
             return None;
@@ -157,7 +174,7 @@ impl Reading {
     }
 
     fn source(&mut self, file: &Path, stem: &str) -> Option<Source> {
-        let text = self.text(file)?;
+        let text = self.cedar(file)?;
         Source::parse(file, stem, text, &mut self.faults)
     }
 

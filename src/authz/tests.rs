@@ -383,6 +383,42 @@ fn nothing_but_a_folder_without_blocks_stops_nobody() {
 }
 
 #[test]
+fn only_regular_files_of_some_length_are_read() {
+    let folder = folder("", &[("a", "")], "");
+    let loaded = || PolicyRevision::load(folder.path()).map_err(|faults| faults.to_string());
+    let file = folder.path().join("teams/b.cedar");
+    let made = std::process::Command::new("mkfifo").arg(&file).status().expect("mkfifo runs");
+    assert!(made.success());
+    let faults = loaded().expect_err("a pipe");
+    assert!(faults.contains("b.cedar: cannot be read: it is no regular file"), "{faults}");
+    std::fs::remove_file(&file).expect("removed");
+    std::fs::write(&file, "/".repeat(4 << 20)).expect("written");
+    assert!(loaded().is_ok(), "4 MiB");
+    std::fs::write(&file, "/".repeat((4 << 20) + 1)).expect("written");
+    let faults = loaded().expect_err("a byte more");
+    assert!(faults.contains("b.cedar: cannot be read: it is longer than 4096 KiB"), "{faults}");
+}
+
+#[test]
+fn a_byte_order_mark_is_called_by_its_name() {
+    let folder = folder("", &[("a", "")], "");
+    for file in ["schema.cedarschema", "global.cedar", "teams/a.cedar"] {
+        let path = folder.path().join(file);
+        let good = std::fs::read_to_string(&path).expect("read");
+        std::fs::write(&path, format!("\u{feff}{good}")).expect("written");
+        let faults = PolicyRevision::load(folder.path()).expect_err(file).0;
+        assert_eq!(faults.len(), 1, "{faults:?}");
+        let told = faults[0].to_string();
+        assert!(
+            told.ends_with(&format!("{file}:1:1: begins with a byte order mark: save it without")),
+            "{told}"
+        );
+        std::fs::write(&path, good).expect("written");
+    }
+    assert!(PolicyRevision::load(folder.path()).is_ok());
+}
+
+#[test]
 fn the_revision_is_named_by_the_contents() {
     let id = |limits: &str| revision_with("x", limits).id().clone();
     assert_eq!(id(""), id(""));

@@ -245,3 +245,14 @@ fn every_file_s_faults_are_told_at_once_and_a_folder_has_a_case() {
     let names: Vec<_> = read[2].cases.iter().map(|case| case.name.as_str()).collect();
     assert_eq!(names, ["second", "first"], "in the order of the file");
 }
+
+#[test]
+fn a_table_is_a_regular_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pipe = folder.path().join("tests/x.toml");
+    std::fs::create_dir(folder.path().join("tests")).expect("made");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs");
+    assert!(made.success());
+    let faults = cases(folder.path(), &TimeZone::UTC, None).expect_err("a pipe").to_string();
+    assert!(faults.ends_with("x.toml: cannot be read: it is no regular file"), "{faults}");
+}
