@@ -132,6 +132,7 @@ fn a_configuration_gives_the_folder_and_asks_zenlayer_for_the_instances() {
 fn what_cannot_be_read_is_told_with_its_exit_code() {
     let folders = Folders::new();
     fs::write(folders.path("odd.json"), r#"{"instances": []}"#).expect("written");
+    fs::write(folders.path("marked.json"), "\u{feff}[]").expect("written");
     fs::create_dir(folders.path("bad")).expect("made");
     folders.write("new", "teams/web.cedar", &reworded());
     for (arguments, code, part) in [
@@ -145,6 +146,12 @@ fn what_cannot_be_read_is_told_with_its_exit_code() {
             "--inventory odd.json: must be a JSON array of instances",
         ),
         (&["diff", "old", "new", "--inventory", "x.json"], 78, "--inventory x.json: No such file"),
+        (
+            &["check", "new", "--inventory", "marked.json"],
+            1,
+            "--inventory marked.json: begins with a byte order mark: save it without",
+        ),
+        (&["check", "new", "--inventory", "old"], 1, "--inventory old: it is no regular file"),
         (&["diff", "old", "bad", "--inventory", "odd.json"], 78, "zengate: bad: 4 faults"),
         (&["diff", "bad", "new", "--inventory", "odd.json"], 78, "zengate: bad: 4 faults"),
         (&["diff", "old", "--inventory", "odd.json"], 2, "<NEW>"),

@@ -5,9 +5,12 @@ use jiff::tz::TimeZone;
 
 use crate::app;
 use crate::cli::{Failure, file, load};
-use crate::config::Config;
+use crate::config::{Config, read_file};
 use crate::http::{Client, Endpoint};
 use crate::inventory::{self, Attributes};
+
+/// Longest saved inventory, in bytes: some 100,000 instances with all that Zenlayer tells.
+const LONGEST: usize = 256 << 20;
 
 /// Where a command takes the policies and the instances from.
 #[derive(clap::Args)]
@@ -68,12 +71,15 @@ impl Opened<'_> {
 /// The instances of a file.
 fn saved(file: &Path) -> Result<Vec<Attributes>, Failure> {
     let failed = |e: &dyn std::fmt::Display| Failure::Finding(format!("--inventory {}: {e}", file.display()));
-    let json = std::fs::read(file).map_err(|e| failed(&e))?;
+    let json = read_file(file, LONGEST).map_err(|e| failed(&e))?;
+    if json.starts_with("\u{feff}".as_bytes()) {
+        return Err(failed(&"begins with a byte order mark: save it without"));
+    }
     inventory::saved(&json).map_err(|e| failed(&e))
 }
 
 /// The instances that Zenlayer tells of now.
-fn live(config: &Config) -> Result<Vec<Attributes>, Failure> {
+pub(super) fn live(config: &Config) -> Result<Vec<Attributes>, Failure> {
     let failed = |e: &dyn std::fmt::Display| {
         Failure::Finding(format!(
             "Zenlayer does not tell its instances: {e}; --inventory FILE takes them from a file instead"
