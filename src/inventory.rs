@@ -7,6 +7,7 @@ mod attributes;
 mod describe;
 mod lookup;
 mod mirror;
+mod retold;
 
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ pub use attributes::{Agent, Attributes, Tag};
 pub use describe::{SavedFault, saved};
 pub use lookup::Blind;
 pub use mirror::{Known, Mirror, Snapshot};
+pub use retold::retold;
 
 /// A call, and what its instance looks like now. Only [`Inventory::look`] makes one.
 #[derive(Debug)]

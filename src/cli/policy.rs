@@ -5,6 +5,7 @@ use super::Failure;
 mod check;
 mod diff;
 mod explain;
+mod inventory;
 mod junit;
 mod progress;
 mod sources;
@@ -22,6 +23,8 @@ pub(super) enum Policy {
     Diff(diff::Diff),
     /// Show everything about one decision: each policy, each condition; 0 if it is allowed, 1 if not
     Explain(Box<explain::Explain>),
+    /// Print all instances that Zenlayer tells of, as --inventory of the other commands reads them
+    Inventory,
 }
 
 /// `config` is what `--config` says, if it was given.
@@ -31,6 +34,7 @@ pub(super) fn run(arguments: &Policy, config: Option<&Path>) -> Result<(), Failu
         Policy::Test(arguments) => test::run(arguments, config),
         Policy::Diff(arguments) => diff::run(arguments, config),
         Policy::Explain(arguments) => explain::run(arguments, config),
+        Policy::Inventory => inventory::run(config),
     }
 }
 

@@ -152,6 +152,7 @@ fn what_cannot_be_read_is_told_with_its_exit_code() {
             "--inventory marked.json: begins with a byte order mark: save it without",
         ),
         (&["check", "new", "--inventory", "old"], 1, "--inventory old: it is no regular file"),
+        (&["inventory"], 78, "zengate.toml: 1 fault\n  cannot be read"),
         (&["diff", "old", "bad", "--inventory", "odd.json"], 78, "zengate: bad: 4 faults"),
         (&["diff", "bad", "new", "--inventory", "odd.json"], 78, "zengate: bad: 4 faults"),
         (&["diff", "old", "--inventory", "odd.json"], 2, "<NEW>"),
@@ -162,4 +163,34 @@ fn what_cannot_be_read_is_told_with_its_exit_code() {
         assert_eq!((told.code, told.stdout.as_str()), (Some(code), ""), "{arguments:?}: {told:?}");
         assert!(told.stderr.contains(part), "{arguments:?}: {told:?}");
     }
+}
+
+#[test]
+fn the_instances_are_printed_as_an_inventory_is_read() {
+    let simulator = Simulator::start();
+    let folder = configured(&simulator);
+    let config = folder.path().join("zengate.toml").display().to_string();
+    let folders = Folders::new();
+    let printed = folders.run(&["inventory", "--config", &config]);
+    assert_eq!((printed.code, printed.stderr.as_str()), (Some(0), ""), "{printed:?}");
+    fs::write(folders.path("saved.json"), &printed.stdout).expect("written");
+    let ids: Vec<String> = ["a", "b", "c", "d"].map(|letter| format!("ins-{letter}")).into();
+    let told: serde_json::Value = serde_json::from_str(&printed.stdout).expect("JSON");
+    let told: Vec<_> = told.as_array().expect("an array").iter().map(|told| &told["instanceId"]).collect();
+    assert_eq!(told, ids.iter().collect::<Vec<_>>());
+    let explained = |from: &[&str]| {
+        let of = |id: &String| {
+            let asked = ["explain", "--policies", "new", "--team", "web", "--instance", id];
+            let told = folders.run(&[&asked[..], from].concat());
+            let all = told.stdout.lines().filter(|line| !line.starts_with("  time "));
+            all.map(str::to_owned).collect::<Vec<_>>()
+        };
+        ids.iter().map(of).collect::<Vec<_>>()
+    };
+    let live = explained(&["--config", &config]);
+    assert!(live[0].iter().any(|line| line.ends_with(" 203.0.113.10 10.0.0.10 2001:db8::10")), "{live:?}");
+    assert_eq!(explained(&["--inventory", "saved.json"]), live);
+    drop(simulator);
+    let alone = folders.run(&["inventory", "--config", &config]);
+    assert_eq!((alone.code, alone.stdout.as_str()), (Some(1), ""), "{alone:?}");
 }
