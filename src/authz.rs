@@ -126,6 +126,19 @@ impl PolicyRevision {
         self.teams.len()
     }
 
+    /// Whether the team has a file of its own; else the global policies alone bind it, and permit nothing.
+    pub fn has_team(&self, team: &TeamName) -> bool {
+        self.teams.contains_key(team)
+    }
+
+    /// The team with a file whose name is nearest to this one, if it may be a slip of the same.
+    fn nearest_team(&self, team: &TeamName) -> Option<&TeamName> {
+        let far = |other: &TeamName| strsim::osa_distance(other.as_str(), team.as_str());
+        let slips = (team.as_str().len() / 3).max(1);
+        let near = self.teams.keys().map(|other| (far(other), other)).filter(|(far, _)| *far <= slips);
+        near.min().map(|(_, other)| other)
+    }
+
     /// How many policies there are, those of global.cedar included.
     pub fn policy_count(&self) -> usize {
         self.places.len()

@@ -13,7 +13,7 @@ use super::fault::{Faults, Text};
 use super::inquiry::{About, Inquiry};
 use super::load::LONGEST;
 use super::verdict::{reason, word};
-use super::{PolicyFaults, PolicyRevision, Unmet, Verdict};
+use super::{PolicyFault, PolicyFaults, PolicyRevision, Unmet, Verdict};
 use crate::config::read_text;
 
 /// One table: a file of `tests/`.
@@ -23,6 +23,8 @@ pub struct CaseFile {
     pub name: String,
     /// In the order of the file.
     pub cases: Vec<Case>,
+    /// What may be a mistake.
+    pub warnings: Vec<PolicyFault>,
 }
 
 /// A question, and the decision it should get.
@@ -67,8 +69,8 @@ pub fn cases(
     for file in &files {
         match read_text(file, LONGEST) {
             Ok(text) => {
-                let cases = table::parse(Text { file, text: &text }, zone, revision, &mut faults);
-                read.push(CaseFile { name: below(folder, file), cases });
+                let (cases, warnings) = table::parse(Text { file, text: &text }, zone, revision, &mut faults);
+                read.push(CaseFile { name: below(folder, file), cases, warnings });
             }
             Err(e) => faults.whole(file, format!("cannot be read: {e}")),
         }

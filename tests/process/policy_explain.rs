@@ -81,6 +81,13 @@ fn a_decision_is_explained_policy_by_policy() {
 }
 
 #[test]
+fn a_team_that_the_folder_does_not_know_is_said() {
+    let output = by_hand(&["--team", "wbe", "--instance", "ins-b"]);
+    let question = block(&output, "question");
+    assert!(question.contains("team       wbe: the folder has no policies of it\n"), "{question}");
+}
+
+#[test]
 fn arguments_that_do_not_fit_together_are_bad_usage() {
     for arguments in [
         &[][..],

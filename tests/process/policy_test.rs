@@ -116,6 +116,24 @@ fn a_folder_without_a_case_and_a_faulty_one_are_no_success() {
 }
 
 #[test]
+fn a_misspelt_team_is_a_warning() {
+    let case = |name: &str| {
+        format!(
+            "[cases.{name}]\nteam = \"wbe\"\naction = \"ViewReset\"\nowner = \"web\"\nexpect = \"deny\"\n"
+        )
+    };
+    let folder =
+        folder(&[("x.toml", &(case("one") + &case("two") + &case("three").replace("wbe", "newcomers")))]);
+    let output = test(folder.path(), &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+    assert_eq!(stdout(&output), "3 cases in 1 file: 3 passed, 0 failed\n");
+    let warned = String::from_utf8_lossy(&output.stderr).into_owned();
+    let line = "/tests/x.toml:2:8: the folder has no policies of team wbe: is web meant?\n  2 | team = \"wbe\"\n    |        ^^^^^\n";
+    assert!(warned.starts_with("warning: ") && warned.ends_with(line), "{warned}");
+    assert_eq!(warned.matches("warning").count(), 1, "{warned}");
+}
+
+#[test]
 fn a_table_that_names_no_policy_of_the_folder_is_faulty() {
     let folder = folder(&[("web.toml", &TABLE.replace("global/production-needs", "global/prod-needs"))]);
     let output = test(folder.path(), &[]);

@@ -1,16 +1,21 @@
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
 use std::str::FromStr;
 
+use jiff::Timestamp;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use crate::authz::fault::{Faults, Text};
+use crate::authz::inquiry::time;
 
 /// A file being read, and what is wrong with it so far.
 pub(super) struct Found<'f> {
     pub(super) text: Text<'f>,
     pub(super) faults: &'f mut Faults,
+    /// What may be a mistake, and where it is first made.
+    pub(super) doubts: BTreeMap<String, Range<usize>>,
 }
 
 impl Found<'_> {
@@ -46,6 +51,16 @@ impl<'t, 'r, 'f> Fields<'t, 'r, 'f> {
     /// Whether anything stands at `key`.
     pub(super) fn has(&self, key: &str) -> bool {
         self.values.contains_key(key)
+    }
+
+    /// Where the value of `key` stands.
+    pub(super) fn place(&self, key: &str) -> Option<Range<usize>> {
+        self.values.get(key).map(Spanned::span)
+    }
+
+    /// What stands there may be a mistake.
+    pub(super) fn doubt(&mut self, place: Range<usize>, message: String) {
+        self.found.doubts.entry(message).or_insert(place);
     }
 
     /// What stands at `key` is not wanted, and no fault by itself.
@@ -165,4 +180,13 @@ pub(super) fn texts(value: &DeValue<'_>) -> Result<Vec<(String, String)>, String
         Ok((key.get_ref().to_string(), text))
     };
     table.iter().map(pair).collect()
+}
+
+/// A time, as a text or as TOML has it.
+pub(super) fn moment(value: &DeValue<'_>) -> Result<Timestamp, String> {
+    let text = match value {
+        DeValue::Datetime(at) => at.to_string(),
+        other => text(other)?,
+    };
+    time(&text).map_err(|e| format!("{text:?}: {e}"))
 }

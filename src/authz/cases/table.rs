@@ -5,12 +5,12 @@ use std::sync::Arc;
 use jiff::tz::TimeZone;
 use toml::de::DeTable;
 
-use super::fields::{Fields, Found, Inner, boolean, by, list, listed, parsed, text, texts, whole};
+use super::fields::{Fields, Found, Inner, boolean, by, list, listed, moment, parsed, text, texts, whole};
 use super::{Case, Expected};
-use crate::authz::PolicyRevision;
 use crate::authz::fault::{Faults, Text};
-use crate::authz::inquiry::{About, Inquiry, time, user};
+use crate::authz::inquiry::{About, Inquiry, user};
 use crate::authz::question::{Action, Asked};
+use crate::authz::{PolicyFault, PolicyRevision};
 use crate::domain::{InstanceId, TeamName};
 use crate::inventory::{Agent, Attributes, Tag};
 
@@ -26,20 +26,20 @@ struct Setting<'s> {
 /// Most instances that a call can name.
 const LARGEST_BATCH: i64 = 100;
 
-/// The cases of one file, without those that have a fault.
+/// The cases of one file, without those that have a fault; and what may be a mistake in it.
 pub(super) fn parse(
     text: Text<'_>,
     zone: &TimeZone,
     revision: Option<&PolicyRevision>,
     faults: &mut Faults,
-) -> Vec<Case> {
-    let mut found = Found { text, faults };
+) -> (Vec<Case>, Vec<PolicyFault>) {
+    let mut found = Found { text, faults, doubts: BTreeMap::new() };
     let (document, errors) = DeTable::parse_recoverable(text.text);
     for error in &errors {
         found.add(&error.span().unwrap_or_default(), format!("is not TOML: {}", error.message()));
     }
     if !errors.is_empty() {
-        return Vec::new();
+        return Default::default();
     }
     let mut root = Fields::new(0..0, document.into_inner(), &mut found);
     let zone = root.read("time_zone", by(time_zone)).unwrap_or_else(|| zone.clone());
@@ -50,7 +50,10 @@ pub(super) fn parse(
         (id, instance(inner, &mut found).map(Arc::new))
     });
     let setting = Setting { instances: instances.collect(), zone, revision };
-    cases.into_iter().filter_map(|inner| case(inner, &setting, &mut found)).collect()
+    let cases = cases.into_iter().filter_map(|inner| case(inner, &setting, &mut found)).collect();
+    let mut warnings = Faults::default();
+    found.doubts.iter().for_each(|(message, place)| warnings.at(text, place, message));
+    (cases, warnings.sorted().0)
 }
 
 fn time_zone(name: &str) -> Result<TimeZone, &'static str> {
@@ -98,7 +101,15 @@ fn case(Inner { key, values }: Inner<'_>, setting: &Setting<'_>, found: &mut Fou
     }
     let action =
         if fields.has("action") { fields.read("action", parsed) } else { Some(Action::ResetPassword) };
+    let place = fields.place("team");
     let team = fields.need("team", parsed::<TeamName>);
+    // That a team without a file is refused is a good case; that a misspelt one is proves nothing.
+    if let (Some(team), Some(place), Some(revision)) = (&team, place, setting.revision)
+        && !revision.has_team(team)
+        && let Some(other) = revision.nearest_team(team)
+    {
+        fields.doubt(place, format!("the folder has no policies of team {team}: is {other} meant?"));
+    }
     let about = about(&mut fields, action, setting);
     let rules = fields.read("rules", listed(|name| rule(name, team.as_ref(), setting.revision)));
     let asked = asked(&mut fields, action, team);
@@ -157,7 +168,7 @@ fn asked(fields: &mut Fields<'_, '_, '_>, action: Option<Action>, team: Option<T
     let scopes = fields.read("scopes", list);
     let (client, actor) = (fields.read("client", text), fields.read("actor", text));
     let address = fields.read("address", parsed);
-    let at = fields.read("time", by(time));
+    let at = fields.read("time", moment);
     let mut given = |key| fields.read(key, boolean).unwrap_or(false);
     let (reason_given, ticket_given, generated) =
         (given("reason_given"), given("ticket_given"), given("generated"));

@@ -9,7 +9,8 @@ fn parse(text: &str) -> Result<Vec<Case>, Vec<String>> {
 /// The same beside these policies.
 fn parse_beside(revision: Option<&PolicyRevision>, text: &str) -> Result<Vec<Case>, Vec<String>> {
     let mut faults = Faults::default();
-    let cases = table::parse(Text { file: Path::new("t.toml"), text }, &TimeZone::UTC, revision, &mut faults);
+    let (cases, _) =
+        table::parse(Text { file: Path::new("t.toml"), text }, &TimeZone::UTC, revision, &mut faults);
     let PolicyFaults(faults) = faults.sorted();
     let line = |fault: &PolicyFault| fault.place.as_ref().map_or(0, |place| place.line);
     let told: Vec<_> = faults.iter().map(|fault| format!("{}: {}", line(fault), fault.message)).collect();
@@ -57,6 +58,12 @@ fn a_case_passes_exactly_when_the_gateway_decides_as_it_says() {
         ("no permit", r#"instance = "ins-bare", expect = "deny", rules = []"#, true),
         ("a forbid", r#"instance = "ins-frozen", expect = "deny", rules = ["global/frozen"]"#, true),
         ("a forbid is no missing permit", r#"instance = "ins-frozen", expect = "deny", rules = []"#, false),
+        (
+            "too early for TOML",
+            r#"instance = "ins-dev", time = 2026-01-05T09:59:59+01:00, expect = "deny""#,
+            true,
+        ),
+        ("soon enough", r#"instance = "ins-dev", time = 2026-01-05 09:00:00Z, expect = "allow""#, true),
         ("too early", r#"instance = "ins-dev", time = "2026-01-05T08:59:59Z", expect = "deny""#, true),
         ("another team", r#"instance = "ins-dev", team = "x", expect = "deny", rules = []"#, true),
         ("a failing forbid", r#"instance = "ins-dev", batch_size = 2, expect = "allow""#, false),
@@ -171,6 +178,8 @@ fn a_faulty_table_says_what_and_where() {
             "7: batch_size: does not fit: only ResetPassword has it",
         ]),
         ("a view's reason", more("action = \"ViewInstance\"\nreason_given = true"), &["7: reason_given: does not fit: only ResetPassword has it"]),
+        ("a day", more("time = 2026-01-05"), &["6: time: \"2026-01-05\": must be an RFC 3339 time since 1970, as \"2026-11-24T09:00:00+01:00\""]),
+        ("no offset", more("time = 2026-01-05T09:00:00"), &["6: time: \"2026-01-05T09:00:00\": must be an RFC 3339 time since 1970, as \"2026-11-24T09:00:00+01:00\""]),
         ("values", more("user = \"alice\"\nscopes = \"x\"\naddress = \"here\"\ntime = \"noon\"\nreason_given = \"yes\"\nbatch_size = 101\nrules = [1]"), &[
             "6: user: \"alice\": must be an issuer's name, a bar and its name for the user, as \"corp|alice\"",
             "7: scopes: must be a list of strings",

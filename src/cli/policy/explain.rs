@@ -85,7 +85,7 @@ fn explain(
     basis: Basis,
 ) -> Result<Verdict, Failure> {
     let verdict = revision.answer(inquiry);
-    show::question(inquiry, basis)?;
+    show::question(revision, inquiry, basis)?;
     show::subject(&inquiry.about, known)?;
     show::answer(revision, inquiry, &verdict)?;
     show::sight(revision, inquiry, known)?;

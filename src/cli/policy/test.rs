@@ -4,7 +4,7 @@ use super::check::faulty;
 use super::sources::Sources;
 use super::{counted, junit};
 use crate::authz::{self, Case, CaseFile, Difference, PolicyFaults, PolicyRevision, shown};
-use crate::cli::{Failure, say};
+use crate::cli::{Failure, say, tell as warn};
 
 /// Decide the cases of the folder's tests/*.toml
 #[derive(clap::Args)]
@@ -32,6 +32,8 @@ pub(super) fn run(arguments: &Test, config: Option<&Path>) -> Result<(), Failure
     let revision = PolicyRevision::load(opened.folder());
     let files = authz::cases(opened.folder(), &opened.time_zone(), revision.as_ref().ok());
     let (revision, files) = both(revision, files).map_err(|faults| faulty(opened.folder(), &faults))?;
+    let warnings = files.iter().flat_map(|file| &file.warnings);
+    warnings.for_each(|warning| warn(format!("warning: {}", warning.pictured())));
     let decided: Vec<_> = files.iter().map(|file| decide(file, &revision)).collect();
     for file in &decided {
         tell(file, arguments.verbose)?;

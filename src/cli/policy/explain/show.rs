@@ -5,13 +5,14 @@ use crate::domain::rfc3339;
 use crate::inventory::Attributes;
 
 /// Who asks what, and how.
-pub(super) fn question(inquiry: &Inquiry, basis: Basis) -> Result<(), Failure> {
+pub(super) fn question(revision: &PolicyRevision, inquiry: &Inquiry, basis: Basis) -> Result<(), Failure> {
     let Inquiry { action, asked, zone, .. } = inquiry;
     let local = zone.to_datetime(asked.at).strftime("%a %H:%M").to_string().to_lowercase();
     let zone = zone.iana_name().unwrap_or("local time");
     say("question")?;
     field("action", action.name())?;
-    field("team", asked.team.as_str())?;
+    let note = if revision.has_team(&asked.team) { "" } else { ": the folder has no policies of it" };
+    field("team", &format!("{}{note}", asked.team))?;
     field("user", &asked.user)?;
     field("scopes", &listed(asked.scopes.iter().map(String::as_str)))?;
     field("client", given(&asked.client))?;
