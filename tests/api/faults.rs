@@ -4,10 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use crate::gateway::{Setup, TestGateway, instance, payments};
-
-const FREE: &str = "[default]\nteam = { requests = 1000000, period_seconds = 1, burst = 1000000 }\n\
-    caller = { requests = 1000000, period_seconds = 1, burst = 1000000 }\ninstance_cooldown_seconds = 0\n";
+use crate::gateway::{FREE, Setup, TestGateway, instance, payments};
 
 /// Each with its fields; those that can happen to a reset that took effect twice, so and otherwise.
 fn faults() -> Vec<Value> {

@@ -20,6 +20,10 @@ use crate::keys::{self, CORP, PORTAL, SECRET};
 
 pub const PASSWORD: &str = "Abcd~1234";
 
+/// A limits.toml that no test meets.
+pub const FREE: &str = "[default]\nteam = { requests = 1000000, period_seconds = 1, burst = 1000000 }\n\
+    caller = { requests = 1000000, period_seconds = 1, burst = 1000000 }\ninstance_cooldown_seconds = 0\n";
+
 pub struct TestGateway {
     pub address: SocketAddr,
     pub operations: SocketAddr,

@@ -15,9 +15,9 @@ use rustls::version::TLS13;
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::gateway::FREE;
 use crate::gateway::{PASSWORD, Setup, TestGateway, payments};
 use crate::http::{Answer, read, request};
-use crate::reload::FREE;
 use crate::tls::{Authority, Connection, Pair, connect};
 
 /// A gateway behind TLS, and the folder with its pair.

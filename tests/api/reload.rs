@@ -6,10 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::gateway::{Setup, TestGateway, payments};
-
-pub const FREE: &str = "[default]\nteam = { requests = 1000000, period_seconds = 1, burst = 1000000 }\n\
-    caller = { requests = 1000000, period_seconds = 1, burst = 1000000 }\ninstance_cooldown_seconds = 0\n";
+use crate::gateway::{FREE, Setup, TestGateway, payments};
 
 /// In neither of the two states may payments reset `pay-2`; by the forbids of `open` and the permits of `shut`
 /// together it could. `pay-1` it may reset in both.

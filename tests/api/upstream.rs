@@ -5,11 +5,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::gateway::{Setup, TestGateway, payments, web};
+use crate::gateway::{FREE, Setup, TestGateway, payments, web};
 use crate::proxy::Proxy;
-
-const FREE: &str = "[default]\nteam = { requests = 1000000, period_seconds = 1, burst = 1000000 }\n\
-    caller = { requests = 1000000, period_seconds = 1, burst = 1000000 }\ninstance_cooldown_seconds = 0\n";
 
 fn with(overrides: &[(&str, &str)]) -> TestGateway {
     let overrides: Vec<_> =
