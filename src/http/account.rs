@@ -100,13 +100,15 @@ impl Account {
     /// Waits for a turn, behind others of the same share only, at most `queue_seconds` long.
     pub(super) async fn turn(self: &Arc<Self>, share: Share) -> Result<Turn, Spent> {
         let until = Instant::now() + self.settings.patience;
-        let mut granted = match self.ask(share)? {
+        let mut granted = match self.ask(share.clone())? {
             Asked::Now(turn) => return Ok(turn),
             Asked::Later(granted) => granted,
         };
+        // Those before it may wait only for what their own share holds.
+        self.serve();
         loop {
             // Whoever gives a place back serves the lines; when it is the rate that is waited for, nobody else does.
-            let look = self.next().min(until);
+            let look = self.next(&share).min(until);
             match timeout_at(look.into(), &mut granted).await {
                 Ok(Ok(turn)) => return Ok(turn),
                 Ok(Err(_)) => return Err(self.spent()),
@@ -209,11 +211,11 @@ impl Account {
         Turn(self.clone(), share)
     }
 
-    /// When it makes sense to look again: when the rate allows a call, or, while all places are taken, soon.
-    fn next(&self) -> Instant {
+    /// When it makes sense to look again: when the rate allows a call, or, while no place can be had, soon.
+    fn next(&self, share: &Share) -> Instant {
         let now = Instant::now();
         let state = self.lock();
-        let full = state.in_flight >= self.settings.max_concurrent;
+        let full = state.in_flight >= self.settings.max_concurrent || !state.may_hold(share, &self.settings);
         let soon = now + if full { LOOK } else { Duration::from_millis(1) };
         state.rate.next(now).max(soon)
     }
