@@ -17,6 +17,7 @@ pub fn decision(folder: &Path) -> impl Fn() -> bool {
     attributes.tags = [tag("team", "payments"), tag("env", "dev")].into();
     let origin = Origin {
         request_id: RequestId::generate(),
+        trace: None,
         address: "192.0.2.7".parse().expect("an address"),
         user_agent: None,
         at: jiff::Timestamp::now(),

@@ -7,11 +7,13 @@ mod names;
 mod outcome;
 mod password;
 mod request;
+mod trace;
 
 pub use names::{InstanceId, IssuerName, NameFault, RequestId, ResetId, Revision, TeamName};
 pub use outcome::{Outcome, Rejection, Status};
 pub use password::{Class, Password, PasswordFault};
 pub use request::{FreeText, Reason, ResetRequest, TextFault, Ticket};
+pub use trace::TraceId;
 
 /// A time as every answer, record and log line writes it: RFC 3339, UTC, milliseconds.
 pub fn rfc3339(time: jiff::Timestamp) -> String {

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use actix_web::http::header::HeaderMap;
 use ipnet::IpNet;
 
-use crate::domain::RequestId;
+use crate::domain::{RequestId, TraceId};
 
 /// The client's address and the request's id. Only a peer in `trusted` is believed about either.
 pub(super) fn origin(peer: Option<IpAddr>, headers: &HeaderMap, trusted: &[IpNet]) -> (IpAddr, RequestId) {
@@ -36,6 +36,15 @@ fn forwarded(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
         }
     }
     last
+}
+
+/// The trace that the request says it belongs to: anybody's word, since nothing but records and the log has it.
+pub(super) fn trace(headers: &HeaderMap) -> Option<TraceId> {
+    let mut parents = headers.get_all("traceparent");
+    match (parents.next(), parents.next()) {
+        (Some(parent), None) => TraceId::from_traceparent(parent.as_bytes()),
+        _ => None,
+    }
 }
 
 fn contains(networks: &[IpNet], address: IpAddr) -> bool {

@@ -110,9 +110,10 @@ pub async fn edge<B: MessageBody + 'static>(
 fn origin(request: &ServiceRequest, shared: &Shared) -> Origin {
     let peer = request.peer_addr().map(|peer| peer.ip());
     let (address, request_id) = client::origin(peer, request.headers(), &shared.trusted_proxies);
+    let trace = client::trace(request.headers());
     let agent = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok());
     let user_agent = agent.map(|text| text.chars().filter(|c| !c.is_control()).take(256).collect());
-    Origin { request_id, address, user_agent, at: Timestamp::now() }
+    Origin { request_id, trace, address, user_agent, at: Timestamp::now() }
 }
 
 fn head_length(request: &ServiceRequest) -> usize {
@@ -182,6 +183,7 @@ fn log(context: &Context, route: &str, method: &str, status: StatusCode, problem
     let (origin, noted) = (context.origin(), context.0.noted.borrow());
     tracing::info!(
         request.id = origin.request_id.as_str(),
+        trace.id = origin.trace.as_ref().map(|trace| trace.as_str()),
         client.address = %origin.address,
         http.method = method,
         http.route = route,

@@ -9,7 +9,7 @@ use crate::domain::{InstanceId, Outcome, ResetId, rfc3339};
 use super::Position;
 
 /// The version of the record's shape, its first field.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// What a record is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -30,6 +30,8 @@ pub struct Facts<'f> {
     reset_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'f str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_id: Option<&'f str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     issuer: Option<&'f str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -125,6 +127,7 @@ impl<'f> Facts<'f> {
     pub(super) fn of_identity(identity: &'f Identity, origin: &'f Origin) -> Self {
         Self {
             request_id: Some(origin.request_id.as_str()),
+            trace_id: origin.trace.as_ref().map(|trace| trace.as_str()),
             issuer: Some(identity.issuer().as_str()),
             subject: Some(identity.subject()),
             client: identity.client(),

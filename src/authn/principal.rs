@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::domain::{IssuerName, RequestId, ResetRequest, TeamName};
+use crate::domain::{IssuerName, RequestId, ResetRequest, TeamName, TraceId};
 
 /// Who a verified token says is calling. Only `authn` makes one.
 #[derive(Debug, Clone)]
@@ -147,6 +147,8 @@ impl Principal {
 #[derive(Debug, Clone)]
 pub struct Origin {
     pub request_id: RequestId,
+    /// As the caller claims it.
+    pub trace: Option<TraceId>,
     pub address: IpAddr,
     /// At most 256 characters, none of them a control character.
     pub user_agent: Option<String>,

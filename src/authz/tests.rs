@@ -74,6 +74,7 @@ fn call(team: &str, ticket: bool) -> Call {
 pub(crate) fn origin() -> Origin {
     Origin {
         request_id: crate::domain::RequestId::generate(),
+        trace: None,
         address: "192.0.2.7".parse().expect("an address"),
         user_agent: None,
         at: "2026-11-24T12:00:00Z".parse().expect("a time"),

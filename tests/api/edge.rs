@@ -82,6 +82,45 @@ fn nothing_of_the_callers_reaches_an_upstream_header() {
 }
 
 #[test]
+fn the_trace_of_a_request_is_on_record_when_it_is_one() {
+    let gateway = TestGateway::spawn();
+    let bearer = format!("Bearer {}", payments());
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let good = format!("00-{trace}-00f067aa0ba902b7-01");
+    let other = good.replace("4bf9", "4bf8");
+    for (place, (row, parents, taken)) in [
+        ("one", vec![good.as_str()], true),
+        ("none", vec![], false),
+        ("two", vec![&good, &other], false),
+        ("twice the same", vec![&good, &good], false),
+        ("one that is none", vec!["00-canary-canary-01"], false),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut headers = vec![("authorization", bearer.as_str()), ("content-type", "application/json")];
+        headers.extend(parents.iter().map(|parent| ("traceparent", *parent)));
+        headers.push(("tracestate", "rojo=canary"));
+        let body = json!({ "password": PASSWORD }).to_string();
+        let path = format!("/v1/instances/pay-{}/password-resets", place + 1);
+        let told = raw(gateway.address, &request("POST", &path, &headers, Some(body.as_bytes())));
+        assert_eq!(told.status, 201, "{row}: {told:?}");
+        let intent = gateway.records_of("intent", place + 1).remove(place);
+        assert_eq!(intent.get("traceId"), taken.then(|| json!(trace)).as_ref(), "{row}");
+        let sent = gateway.calls("ResetInstancePassword")[place].to_string();
+        assert!(!sent.contains(&trace[4..]) && !sent.contains("canary"), "{row}: {sent}");
+    }
+    // A refusal says it too.
+    let headers =
+        [("authorization", bearer.as_str()), ("content-type", "application/json"), ("traceparent", &good)];
+    let body = json!({ "password": PASSWORD }).to_string();
+    let path = "/v1/instances/web-1/password-resets";
+    assert_eq!(raw(gateway.address, &request("POST", path, &headers, Some(body.as_bytes()))).status, 403);
+    let refused = gateway.records_of("refused", 1).remove(0);
+    assert_eq!((&refused["traceId"], &refused["v"]), (&json!(trace), &json!(2)));
+}
+
+#[test]
 fn limits_stand_on_every_answer_past_authentication() {
     let gateway = TestGateway::spawn();
     let body = json!({ "password": PASSWORD }).to_string();
