@@ -1,3 +1,5 @@
+mod text;
+
 use jiff::Timestamp;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -223,8 +225,9 @@ pub(super) fn rest(kind: Kind, time: Timestamp, facts: &Facts<'_>) -> String {
         facts: &'r Facts<'r>,
     }
     let rest = Rest { kind, time: rfc3339(time), facts };
-    let text = serde_json::to_string(&rest).expect("a record holds only texts and lists");
-    text[1..].to_owned()
+    let mut text = text::json(&rest);
+    text.remove(0);
+    text
 }
 
 /// The end of one writer's chain.

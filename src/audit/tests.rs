@@ -173,14 +173,26 @@ fn a_trail_of_another_version_is_left_alone() {
 }
 
 #[tokio::test]
-async fn control_characters_in_a_record_are_escaped() {
+async fn no_record_holds_a_control_character() {
     let fixture = Fixture::new();
     let trail = fixture.trail();
-    let identity = crate::authn::Identity::for_test("al\"ice\\", &["a"]);
-    let origin = crate::authz::tests::origin();
+    let identity = crate::authn::Identity::for_test("al\"ice\\u0000", &["a"]);
+    let origin = Origin { user_agent: Some("a\0\u{1b}[2Jb\n".to_owned()), ..crate::authz::tests::origin() };
     trail.refuse(&caller_facts(&identity, &origin).refused(Refused::Team));
+    let intent = trail.open(fixture.permit("ins-1")).await.expect("opened");
+    let outcome = Outcome::Accepted { upstream_request_id: "T\0".repeat(1000) };
+    trail.close(intent, outcome).await;
     trail.stop();
+    let mut texts = Vec::new();
+    let reader = Reader::open(&fixture.path()).expect("readable");
+    reader.records(|record| (texts.push(record.to_owned()), true).1).expect("readable");
+    // What a caller writes with a backslash of its own is no escape of JSON's.
+    assert!(texts[1].contains(r#""subject":"al\"ice\\u0000""#), "{}", texts[1]);
+    assert!(!texts.concat().replace(r"\\", "").contains(r"\u"), "{texts:#?}");
+    assert!(!texts.concat().chars().any(char::is_control), "{texts:#?}");
     let records = fixture.records();
-    assert_eq!((&records[1]["subject"], &records[1]["refused"]), (&json!("al\"ice\\"), &json!("team")));
+    assert_eq!((&records[1]["subject"], &records[1]["refused"]), (&json!("al\"ice\\u0000"), &json!("team")));
+    assert_eq!(records[1]["userAgent"], "a\u{fffd}\u{fffd}[2Jb\u{fffd}");
+    assert_eq!(records[3]["upstreamRequestId"].as_str().map(|id| id.chars().count()), Some(1025));
     assert!(fixture.good());
 }
