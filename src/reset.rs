@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use crate::audit::{Facts, Receipt, Refused as Why, Trail, Unopened};
+use crate::audit::{About, Facts, Receipt, Refused as Why, Trail, Unopened};
 use crate::authn::Call;
 use crate::authz::{Authorized, Denied, Policies, PolicyRevision};
-use crate::domain::{ResetId, TeamName};
+use crate::domain::TeamName;
 use crate::http::Unsendable;
 use crate::inventory::{Agent, Attributes, Blind, Inventory, Seen, Unseen};
 use crate::ratelimit::{self, Limit, Limited, Limiter, Permit};
@@ -101,20 +101,20 @@ impl Gateway {
         let Sent { outcome, late } = self.zenlayer.send(&intent, slot).await;
         let receipt = self.trail.close(intent, outcome).await;
         if let Some(late) = late {
-            self.await_late(receipt.reset().id, late);
+            self.await_late(receipt.reset().into(), late);
         }
         Ok(receipt)
     }
 
     /// Listens on for the answer of a reset that was given up: what it says corrects the record. A stop does not wait
     /// for it.
-    fn await_late(&self, id: ResetId, late: LateOutcome) {
+    fn await_late(&self, about: About, late: LateOutcome) {
         let Ok(place) = self.late.clone().try_acquire_owned() else { return };
         let trail = self.trail.clone();
         tokio::task::spawn_local(async move {
             let _place = place;
             if let Some(outcome) = late.come().await {
-                trail.correct(id, &outcome).await;
+                trail.correct(&about, &outcome).await;
             }
         });
     }

@@ -8,7 +8,7 @@ use crate::authn::{Call, Identity, Origin};
 use crate::authz::{Authorized, Denied};
 use crate::domain::{InstanceId, Outcome, ResetId, rfc3339};
 
-use super::Position;
+use super::{About, Position};
 
 /// The version of the record's shape, its first field.
 const VERSION: u8 = 2;
@@ -174,7 +174,17 @@ impl<'f> Facts<'f> {
         }
     }
 
-    pub(super) fn of_outcome(id: ResetId, outcome: &'f Outcome, cause: Option<&'static str>) -> Self {
+    pub(super) fn of_outcome(about: &'f About, outcome: &'f Outcome, cause: Option<&'static str>) -> Self {
+        Self {
+            request_id: Some(about.request.as_str()),
+            team: Some(about.team.as_str()),
+            instance_id: Some(about.instance.as_str()),
+            ..Self::of_bare_outcome(about.reset, outcome, cause)
+        }
+    }
+
+    /// An outcome of which only the reset's id is known.
+    pub(super) fn of_bare_outcome(id: ResetId, outcome: &'f Outcome, cause: Option<&'static str>) -> Self {
         Self {
             reset_id: Some(id.to_string()),
             outcome: Some(outcome.status().as_str()),

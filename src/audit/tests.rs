@@ -59,6 +59,13 @@ fn kinds(records: &[Value]) -> Vec<&str> {
     records.iter().map(|record| record["kind"].as_str().expect("a kind")).collect()
 }
 
+/// Whether an outcome says of its own what its intent says that it is of.
+fn reads_alone(intent: &Value, outcome: &Value) -> bool {
+    ["resetId", "requestId", "team", "instanceId"]
+        .iter()
+        .all(|name| intent[name].is_string() && intent[name] == outcome[name])
+}
+
 #[tokio::test]
 async fn an_intent_is_on_disk_before_it_is_had_and_its_outcome_after() {
     let fixture = Fixture::new();
@@ -79,6 +86,7 @@ async fn an_intent_is_on_disk_before_it_is_had_and_its_outcome_after() {
     let records = fixture.records();
     assert_eq!(kinds(&records), ["start", "intent", "outcome", "stop"]);
     assert_eq!(records[1]["sequence"], receipt.reset().receipt.sequence);
+    assert!(reads_alone(&records[1], &records[2]), "{records:#?}");
     assert!(fixture.good());
 }
 
@@ -92,6 +100,7 @@ async fn an_intent_that_is_dropped_is_closed_as_unknown_and_keeps_its_charge() {
     trail.stop();
     let records = fixture.records();
     assert_eq!((&records[2]["outcome"], &records[2]["cause"]), (&json!("unknown"), &json!("abandoned")));
+    assert!(reads_alone(&records[1], &records[2]), "{records:#?}");
     assert_eq!(trail.reset(id).await.expect("readable").map(|r| r.status), Some(Status::Unknown));
     assert!(fixture.limiter.admit(authorized("a", "ins-1", "")).is_err(), "the cool-down holds");
     let text = String::from_utf8(fixture.metrics.encode()).expect("text");
