@@ -15,12 +15,13 @@ mod writer;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
 use jiff::Timestamp;
 
 use crate::authn::{Identity, Origin};
 use crate::authz::Authorized;
-use crate::domain::{InstanceId, Outcome, RequestId, ResetId, Status, TeamName};
+use crate::domain::{Effort, InstanceId, Outcome, RequestId, ResetId, Status, TeamName};
 use crate::metrics::Metrics;
 use crate::ratelimit::{Charged, Permit};
 
@@ -83,13 +84,15 @@ pub struct Reset {
 }
 
 /// What an outcome is of, so that its record reads alone.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct About {
     pub reset: ResetId,
     /// The call that asked for the reset.
     pub request: RequestId,
     pub team: TeamName,
     pub instance: InstanceId,
+    /// When that call came; None: in a process that is gone.
+    pub arrived: Option<Instant>,
 }
 
 /// A reset on record, durably, and not yet answered. Only [`Trail::open`] makes one:
@@ -139,6 +142,7 @@ pub struct Unopened {
 #[derive(Debug)]
 pub struct Receipt {
     reset: Reset,
+    arrived: Option<Instant>,
     outcome: Outcome,
     recorded: bool,
 }
@@ -157,6 +161,7 @@ impl Trail {
         let id = ResetId::generate();
         let now = now();
         let call = permit.authorized().seen().call();
+        let arrived = call.origin.arrived;
         let mut reset = Reset {
             id,
             instance: call.request.instance.clone(),
@@ -179,15 +184,20 @@ impl Trail {
                 let (authorized, charged) = permit.into_parts();
                 reset.receipt = position;
                 let (writer, metrics) = (self.writer.clone(), self.metrics.clone());
-                let open = OpenReset { writer, metrics, about: About::from(&reset), charged: Some(charged) };
+                let open = OpenReset {
+                    writer,
+                    metrics,
+                    about: About::of(&reset, Some(arrived)),
+                    charged: Some(charged),
+                };
                 Ok(Intent { authorized, reset, open })
             }
             Err(error) => Err(Box::new(Unopened { permit, error })),
         }
     }
 
-    /// Puts the outcome on record and settles the quotas by it.
-    pub async fn close(&self, mut intent: Intent, outcome: Outcome) -> Receipt {
+    /// Puts the outcome, and what it took, on record, and settles the quotas by it.
+    pub async fn close(&self, mut intent: Intent, outcome: Outcome, effort: Effort) -> Receipt {
         self.metrics.reset(outcome.status().as_str());
         if let Some(charged) = intent.open.charged.take() {
             match outcome {
@@ -197,19 +207,20 @@ impl Trail {
             }
         }
         let now = now();
-        let draft = outcome_draft(&intent.open.about, &outcome, now, None);
+        let draft = outcome_draft(&intent.open.about, &outcome, Some(effort), now, None);
         let recorded = self.writer.write(draft).await.is_ok();
+        let arrived = intent.open.about.arrived;
         let Intent { mut reset, .. } = intent;
         reset.status = outcome.status();
         reset.upstream_code = outcome.upstream_code().map(str::to_owned);
         reset.upstream_request_id = outcome.upstream_request_id().map(str::to_owned);
         reset.finished_at = Some(now);
-        Receipt { reset, outcome, recorded }
+        Receipt { reset, arrived, outcome, recorded }
     }
 
     /// Corrects an `unknown` by an answer that came late.
-    pub async fn correct(&self, about: &About, outcome: &Outcome) {
-        let draft = outcome_draft(about, outcome, now(), Some("late answer"));
+    pub async fn correct(&self, about: &About, outcome: &Outcome, effort: Effort) {
+        let draft = outcome_draft(about, outcome, Some(effort), now(), Some("late answer"));
         if self.writer.write(draft).await.is_ok() {
             self.metrics.corrected(outcome.status().as_str());
             tracing::info!(audit.id = %about.reset, outcome = outcome.status().as_str(), "an answer came late and corrects the reset's outcome");
@@ -242,8 +253,14 @@ fn now() -> Timestamp {
     Timestamp::from_millisecond(Timestamp::now().as_millisecond()).expect("the present is within bounds")
 }
 
-fn outcome_draft(about: &About, outcome: &Outcome, at: Timestamp, cause: Option<&'static str>) -> Draft {
-    let facts = Facts::of_outcome(about, outcome, cause);
+fn outcome_draft(
+    about: &About,
+    outcome: &Outcome,
+    effort: Option<Effort>,
+    at: Timestamp,
+    cause: Option<&'static str>,
+) -> Draft {
+    let facts = Facts::of_outcome(about, outcome, effort, cause);
     let projection = Projection::Close { id: about.reset, outcome: outcome.clone(), at };
     Draft::new(Kind::Outcome, at, &facts, projection)
 }
@@ -254,13 +271,14 @@ fn close_draft(id: ResetId, outcome: &Outcome, at: Timestamp, cause: Option<&'st
     Draft::new(Kind::Outcome, at, &facts, Projection::Close { id, outcome: outcome.clone(), at })
 }
 
-impl From<&Reset> for About {
-    fn from(reset: &Reset) -> Self {
+impl About {
+    fn of(reset: &Reset, arrived: Option<Instant>) -> Self {
         Self {
             reset: reset.id,
             request: reset.request_id.clone(),
             team: reset.team.clone(),
             instance: reset.instance.clone(),
+            arrived,
         }
     }
 }
@@ -289,7 +307,7 @@ impl Drop for OpenReset {
             charged.keep();
             let unknown = Outcome::Unknown { upstream_code: None, upstream_request_id: None };
             self.metrics.reset(unknown.status().as_str());
-            self.writer.post(outcome_draft(&self.about, &unknown, now(), Some("abandoned")));
+            self.writer.post(outcome_draft(&self.about, &unknown, None, now(), Some("abandoned")));
         }
     }
 }
@@ -298,6 +316,11 @@ impl Receipt {
     /// The reset as it now is.
     pub fn reset(&self) -> &Reset {
         &self.reset
+    }
+
+    /// What a correction of it would be of.
+    pub fn about(&self) -> About {
+        About::of(&self.reset, self.arrived)
     }
 
     /// What came of the call.

@@ -21,6 +21,7 @@ pub fn decision(folder: &Path) -> impl Fn() -> bool {
         address: "192.0.2.7".parse().expect("an address"),
         user_agent: None,
         at: jiff::Timestamp::now(),
+        arrived: std::time::Instant::now(),
     };
     move || {
         let call = Call {

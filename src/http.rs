@@ -19,7 +19,7 @@ use awc::http::header::HeaderValue;
 pub use account::{Share, Spent};
 pub use answer::Answer;
 pub use circuit::Suspended;
-pub use client::{Client, Late, Slot};
+pub use client::{Called, Client, Late, Slot};
 pub use credentials::Credentials;
 pub use fetch::{FetchFault, Fetcher};
 pub use signature::Signer;

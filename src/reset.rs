@@ -98,10 +98,10 @@ impl Gateway {
             Err(why) => return Err(Refused::Unsendable(Box::new(permit), why)),
         };
         let intent = self.trail.open(permit).await?;
-        let Sent { outcome, late } = self.zenlayer.send(&intent, slot).await;
-        let receipt = self.trail.close(intent, outcome).await;
+        let Sent { outcome, effort, late } = self.zenlayer.send(&intent, slot).await;
+        let receipt = self.trail.close(intent, outcome, effort).await;
         if let Some(late) = late {
-            self.await_late(receipt.reset().into(), late);
+            self.await_late(receipt.about(), late);
         }
         Ok(receipt)
     }
@@ -113,8 +113,8 @@ impl Gateway {
         let trail = self.trail.clone();
         tokio::task::spawn_local(async move {
             let _place = place;
-            if let Some(outcome) = late.come().await {
-                trail.correct(&about, &outcome).await;
+            if let Some((outcome, effort)) = late.come().await {
+                trail.correct(&about, &outcome, effort).await;
             }
         });
     }

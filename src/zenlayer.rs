@@ -14,8 +14,8 @@ use zeroize::Zeroizing;
 
 use crate::audit::Intent;
 use crate::config::Upstream;
-use crate::domain::{Outcome, Rejection, TeamName};
-use crate::http::{Action, Answer, CallError, Client, Late, Share, Slot, Unsendable};
+use crate::domain::{Effort, Outcome, Rejection, TeamName};
+use crate::http::{Action, Answer, CallError, Called, Client, Late, Share, Slot, Unsendable};
 use crate::metrics::Metrics;
 
 /// Sends resets to Zenlayer.
@@ -39,6 +39,7 @@ struct Retries {
 /// What came of a reset, and what may still come of it.
 pub struct Sent {
     pub outcome: Outcome,
+    pub effort: Effort,
     /// Of one that was given up: what its answer says, if one comes after all.
     pub late: Option<LateOutcome>,
 }
@@ -47,6 +48,9 @@ pub struct Sent {
 pub struct LateOutcome {
     answer: Late,
     longest: Duration,
+    /// Until it was given up.
+    effort: Effort,
+    given_up: Instant,
 }
 
 /// The whole body, built from the typed request and never from the caller's bytes.
@@ -80,25 +84,33 @@ impl Zenlayer {
         let mut slot = slot;
         let mut waits = backoff(self.retries.most);
         self.retries.budget.deposit();
+        let mut effort = Effort::default();
         loop {
-            let (outcome, late) = self.once(intent, slot).await;
+            let (outcome, late, took) = self.once(intent, slot).await;
+            effort = effort.and(took);
             let Some(wait) = self.wait(&outcome, waits.next(), started) else {
-                return Sent { outcome, late: late.map(|answer| LateOutcome { answer, longest: self.late }) };
+                let late = late.map(|answer| LateOutcome {
+                    answer,
+                    longest: self.late,
+                    effort,
+                    given_up: Instant::now(),
+                });
+                return Sent { outcome, effort, late };
             };
             tokio::time::sleep(wait).await;
             slot = match self.reserve(intent.authorized().seen().call().principal.team()).await {
                 Ok(slot) => slot,
-                Err(_) => return Sent { outcome, late: None },
+                Err(_) => return Sent { outcome, effort, late: None },
             };
             self.metrics.retried(outcome.status().as_str());
         }
     }
 
-    async fn once(&self, intent: &Intent, slot: Slot) -> (Outcome, Option<Late>) {
+    async fn once(&self, intent: &Intent, slot: Slot) -> (Outcome, Option<Late>, Effort) {
         let request = &intent.authorized().seen().call().request;
         let started = Instant::now();
         let body = Body { instance_id: request.instance.as_str(), password: request.password.expose() };
-        let (answer, late) = self.client.send(bytes(&body), slot).await;
+        let Called { answer, late, effort } = self.client.send(bytes(&body), slot).await;
         let outcome = match &answer {
             Ok(answer) => self.read(answer),
             Err(CallError::NotSent(why)) => {
@@ -111,7 +123,7 @@ impl Zenlayer {
             }
         };
         self.metrics.called(Action::ResetPassword.label(), outcome.status().as_str(), started.elapsed());
-        (outcome, late)
+        (outcome, late, effort)
     }
 
     fn read(&self, answer: &Answer) -> Outcome {
@@ -143,10 +155,12 @@ fn backoff(most: usize) -> impl Iterator<Item = Duration> {
 
 impl LateOutcome {
     /// Waits for it; None: nothing more can be learned.
-    pub async fn come(self) -> Option<Outcome> {
+    pub async fn come(self) -> Option<(Outcome, Effort)> {
         let answer = tokio::time::timeout(self.longest, self.answer).await.ok()?.ok()?;
         let outcome = answer::read(&answer);
-        (!matches!(outcome, Outcome::Unknown { .. })).then_some(outcome)
+        let upstream = self.effort.upstream.map(|sofar| sofar + self.given_up.elapsed());
+        let effort = Effort { upstream, ..self.effort };
+        (!matches!(outcome, Outcome::Unknown { .. })).then_some((outcome, effort))
     }
 }
 

@@ -80,7 +80,6 @@ pub async fn edge<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let started = Instant::now();
     let shared = request.app_data::<web::Data<Shared>>().expect("`app` gives it to every worker").clone();
     let context = Context(Rc::new(Known { origin: origin(&request, &shared), noted: RefCell::default() }));
     request.extensions_mut().insert(context.clone());
@@ -100,7 +99,7 @@ pub async fn edge<B: MessageBody + 'static>(
     let route = http.match_pattern();
     let route = route.as_deref().unwrap_or("unmatched");
     let method = shown(http.method());
-    let took = started.elapsed();
+    let took = context.origin().arrived.elapsed();
     let slug = problem.map(Kind::slug).unwrap_or_default();
     shared.metrics.answered(route, method, response.status().as_u16(), slug, took);
     log(&context, route, method, response.status(), slug, took.as_secs_f64() * 1000.0);
@@ -113,7 +112,7 @@ fn origin(request: &ServiceRequest, shared: &Shared) -> Origin {
     let trace = client::trace(request.headers());
     let agent = request.headers().get(header::USER_AGENT).and_then(|value| value.to_str().ok());
     let user_agent = agent.map(|text| text.chars().filter(|c| !c.is_control()).take(256).collect());
-    Origin { request_id, trace, address, user_agent, at: Timestamp::now() }
+    Origin { request_id, trace, address, user_agent, at: Timestamp::now(), arrived: Instant::now() }
 }
 
 fn head_length(request: &ServiceRequest) -> usize {

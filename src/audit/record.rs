@@ -1,12 +1,14 @@
 mod text;
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::authn::{Call, Identity, Origin};
 use crate::authz::{Authorized, Denied};
-use crate::domain::{InstanceId, Outcome, ResetId, rfc3339};
+use crate::domain::{Effort, InstanceId, Outcome, ResetId, rfc3339};
 
 use super::{About, Position};
 
@@ -72,6 +74,12 @@ pub struct Facts<'f> {
     outcome: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cause: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempts: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    upstream_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total_ms: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     upstream_code: Option<&'f str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -174,11 +182,20 @@ impl<'f> Facts<'f> {
         }
     }
 
-    pub(super) fn of_outcome(about: &'f About, outcome: &'f Outcome, cause: Option<&'static str>) -> Self {
+    /// `effort` is None when nobody can tell it any more.
+    pub(super) fn of_outcome(
+        about: &'f About,
+        outcome: &'f Outcome,
+        effort: Option<Effort>,
+        cause: Option<&'static str>,
+    ) -> Self {
         Self {
             request_id: Some(about.request.as_str()),
             team: Some(about.team.as_str()),
             instance_id: Some(about.instance.as_str()),
+            attempts: effort.map(|effort| effort.attempts),
+            upstream_ms: effort.and_then(|effort| effort.upstream).map(milliseconds),
+            total_ms: about.arrived.map(|arrived| milliseconds(arrived.elapsed())),
             ..Self::of_bare_outcome(about.reset, outcome, cause)
         }
     }
@@ -223,6 +240,10 @@ impl<'f> Facts<'f> {
         self.refused = Some(why);
         self
     }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The rest of a record, ready to be put behind its place in the chain: `"kind":…}`.

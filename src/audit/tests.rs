@@ -51,6 +51,8 @@ impl Fixture {
     }
 }
 
+const EFFORT: Effort = Effort { attempts: 2, upstream: Some(Duration::from_micros(34_999)) };
+
 fn accepted() -> Outcome {
     Outcome::Accepted { upstream_request_id: "T1".to_owned() }
 }
@@ -75,7 +77,7 @@ async fn an_intent_is_on_disk_before_it_is_had_and_its_outcome_after() {
     assert_eq!(kinds(&fixture.records()), ["start", "intent"]);
     let sent = trail.reset(id).await.expect("readable").expect("there");
     assert_eq!((sent.status, sent.finished_at), (Status::Sent, None));
-    let receipt = trail.close(intent, accepted()).await;
+    let receipt = trail.close(intent, accepted(), EFFORT).await;
     assert!(receipt.recorded());
     assert_eq!(
         trail.reset(id).await.expect("readable").as_ref(),
@@ -86,6 +88,8 @@ async fn an_intent_is_on_disk_before_it_is_had_and_its_outcome_after() {
     let records = fixture.records();
     assert_eq!(kinds(&records), ["start", "intent", "outcome", "stop"]);
     assert_eq!(records[1]["sequence"], receipt.reset().receipt.sequence);
+    assert_eq!((&records[2]["attempts"], &records[2]["upstreamMs"]), (&json!(2), &json!(34)));
+    assert!(records[2]["totalMs"].is_u64(), "{records:#?}");
     assert!(reads_alone(&records[1], &records[2]), "{records:#?}");
     assert!(fixture.good());
 }
@@ -101,6 +105,8 @@ async fn an_intent_that_is_dropped_is_closed_as_unknown_and_keeps_its_charge() {
     let records = fixture.records();
     assert_eq!((&records[2]["outcome"], &records[2]["cause"]), (&json!("unknown"), &json!("abandoned")));
     assert!(reads_alone(&records[1], &records[2]), "{records:#?}");
+    assert!(records[2]["totalMs"].is_u64(), "{records:#?}");
+    assert_eq!((records[2].get("attempts"), records[2].get("upstreamMs")), (None, None), "nobody can tell");
     assert_eq!(trail.reset(id).await.expect("readable").map(|r| r.status), Some(Status::Unknown));
     assert!(fixture.limiter.admit(authorized("a", "ins-1", "")).is_err(), "the cool-down holds");
     let text = String::from_utf8(fixture.metrics.encode()).expect("text");
@@ -119,7 +125,7 @@ async fn a_trail_that_cannot_be_written_refuses_intents_and_catches_up_on_outcom
     assert!(matches!(refused.error, WriteError::Commit(_)), "{refused:?}");
     drop(refused);
     assert!(!trail.healthy());
-    let receipt = trail.close(intent, accepted()).await;
+    let receipt = trail.close(intent, accepted(), EFFORT).await;
     assert!(!receipt.recorded(), "and the receipt says so");
     other.execute_batch("ALTER TABLE hidden RENAME TO resets").expect("renamed");
     let until = Instant::now() + Duration::from_secs(10);
@@ -143,7 +149,7 @@ async fn many_at_once_share_commits_and_stay_in_order() {
         let trail = trail.clone();
         tasks.spawn(async move {
             let intent = trail.open(permit).await.expect("opened");
-            trail.close(intent, accepted()).await.reset().id
+            trail.close(intent, accepted(), EFFORT).await.reset().id
         });
     }
     let ids = tasks.join_all().await;
@@ -190,7 +196,7 @@ async fn no_record_holds_a_control_character() {
     trail.refuse(&caller_facts(&identity, &origin).refused(Refused::Team));
     let intent = trail.open(fixture.permit("ins-1")).await.expect("opened");
     let outcome = Outcome::Accepted { upstream_request_id: "T\0".repeat(1000) };
-    trail.close(intent, outcome).await;
+    trail.close(intent, outcome, EFFORT).await;
     trail.stop();
     let mut texts = Vec::new();
     let reader = Reader::open(&fixture.path()).expect("readable");

@@ -1,6 +1,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use jiff::Timestamp;
 
@@ -153,6 +154,8 @@ pub struct Origin {
     /// At most 256 characters, none of them a control character.
     pub user_agent: Option<String>,
     pub at: Timestamp,
+    /// The same moment, by a clock that is never set.
+    pub arrived: Instant,
 }
 
 /// What a caller wants: the first proof of a reset's path.

@@ -78,6 +78,7 @@ pub(crate) fn origin() -> Origin {
         address: "192.0.2.7".parse().expect("an address"),
         user_agent: None,
         at: "2026-11-24T12:00:00Z".parse().expect("a time"),
+        arrived: std::time::Instant::now(),
     }
 }
 

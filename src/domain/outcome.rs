@@ -1,3 +1,14 @@
+use std::time::Duration;
+
+/// What the sending of one reset took, all calls together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Effort {
+    /// Calls that were tried, also those of which nothing was sent.
+    pub attempts: u32,
+    /// From sending to the answer, or until it was given up; without the waits between calls. None: nothing was sent.
+    pub upstream: Option<Duration>,
+}
+
 /// What came of a call to Zenlayer. A timeout after sending is `Unknown`, never "failed".
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -34,6 +45,19 @@ pub enum Status {
     Rejected,
     Unknown,
     NotSent,
+}
+
+impl Effort {
+    /// One call; `upstream` is None when nothing of it was sent.
+    pub fn once(upstream: Option<Duration>) -> Self {
+        Self { attempts: 1, upstream }
+    }
+
+    /// Both.
+    pub fn and(self, other: Self) -> Self {
+        let upstream = [self.upstream, other.upstream].into_iter().flatten().reduce(|a, b| a + b);
+        Self { attempts: self.attempts + other.attempts, upstream }
+    }
 }
 
 impl Status {

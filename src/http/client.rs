@@ -15,6 +15,7 @@ use super::account::{Account, Share, Turn};
 use super::circuit::{Pass, Suspended};
 use super::signature::Signer;
 use super::{Action, Answer, CONTENT_TYPE, CallError, Deadlines, Endpoint, SIGNATURE_METHOD, Unsendable};
+use crate::domain::Effort;
 use crate::metrics::Metrics;
 
 /// Leave to make one call: a turn in the account's budget, and the circuit's pass. Only [`Client::reserve`] makes one.
@@ -23,6 +24,14 @@ pub struct Slot {
     share: Share,
     pass: Pass,
     turn: Turn,
+}
+
+/// What came of a call, and of the one with the key before when there was one.
+pub struct Called {
+    pub answer: Result<Answer, CallError>,
+    /// Of one that was given up: what may still come of it.
+    pub late: Option<Late>,
+    pub effort: Effort,
 }
 
 /// What a call came to that was given up, if its answer comes after all.
@@ -55,25 +64,21 @@ impl Client {
 
     /// Signs `body` and sends those very bytes.
     pub async fn call(&self, body: Zeroizing<Vec<u8>>, slot: Slot) -> Result<Answer, CallError> {
-        self.send(body, slot).await.0
+        self.send(body, slot).await.answer
     }
 
-    /// The same; of a call that was given up, also what may still come of it.
-    pub async fn send(
-        &self,
-        body: Zeroizing<Vec<u8>>,
-        slot: Slot,
-    ) -> (Result<Answer, CallError>, Option<Late>) {
+    /// The same; all that came of it.
+    pub async fn send(&self, body: Zeroizing<Vec<u8>>, slot: Slot) -> Called {
         let (action, share) = (slot.action, slot.share.clone());
         let body = Bytes::from_owner(body);
         let pair = self.endpoint.credentials.pair();
         let started = Instant::now();
-        let (answer, late) = self.attempt(body.clone(), slot, &pair.current).await;
-        let refused = answer.as_ref().is_ok_and(Answer::refuses_key);
-        if !refused && answer.as_ref().is_ok_and(Answer::is_zenlayers) {
+        let called = self.attempt(body.clone(), slot, &pair.current).await;
+        let refused = called.answer.as_ref().is_ok_and(Answer::refuses_key);
+        if !refused && called.answer.as_ref().is_ok_and(Answer::is_zenlayers) {
             pair.prove();
         }
-        let Some(previous) = pair.previous().filter(|_| refused) else { return (answer, late) };
+        let Some(previous) = pair.previous().filter(|_| refused) else { return called };
         match self.reserve(action, share).await {
             Ok(slot) => {
                 self.endpoint.metrics.previous_key_tried();
@@ -81,19 +86,15 @@ impl Client {
                 tracing::warn!(
                     "Zenlayer refuses the access key, so the call is tried with the one before it"
                 );
-                self.attempt(body, slot, &previous).await
+                let again = self.attempt(body, slot, &previous).await;
+                Called { effort: called.effort.and(again.effort), ..again }
             }
-            Err(_) => (answer, late),
+            Err(_) => called,
         }
     }
 
     /// One call. Nothing varies between calls but the action, the body and the time.
-    async fn attempt(
-        &self,
-        body: Bytes,
-        slot: Slot,
-        signer: &Signer,
-    ) -> (Result<Answer, CallError>, Option<Late>) {
+    async fn attempt(&self, body: Bytes, slot: Slot, signer: &Signer) -> Called {
         let Endpoint { url, host, version, reset_action, deadlines, metrics, account, .. } = &*self.endpoint;
         let timestamp = Timestamp::now().as_second();
         let action_header = match slot.action {
@@ -137,14 +138,17 @@ impl Client {
             }
             Ok(Answer::new(response.status().as_u16(), response.headers(), body))
         });
+        let started = Instant::now();
         let (answer, late) = within(call, &begun, deadlines).await;
+        let sent = !matches!(answer, Err(CallError::NotSent(_)));
+        let effort = Effort::once(sent.then(|| started.elapsed()));
         let healthy = answer.as_ref().is_ok_and(Answer::is_zenlayers);
         slot.pass.tell(healthy);
         if let Ok(answer) = &answer {
             learn(answer, metrics, account);
         }
         drop(slot.turn);
-        (answer, late)
+        Called { answer, late, effort }
     }
 }
 

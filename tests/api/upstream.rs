@@ -30,6 +30,12 @@ fn wait(what: &str, done: impl Fn() -> bool) {
     }
 }
 
+/// What the record of an outcome says it took: calls, Zenlayer's milliseconds, all milliseconds.
+fn took(outcome: &Value) -> (u64, u64, u64) {
+    let number = |name: &str| outcome[name].as_u64().unwrap_or_else(|| panic!("{name} of {outcome}"));
+    (number("attempts"), number("upstreamMs"), number("totalMs"))
+}
+
 #[test]
 fn a_late_answer_corrects_an_unknown_outcome() {
     let gateway = with(&[]);
@@ -43,7 +49,16 @@ fn a_late_answer_corrects_an_unknown_outcome() {
     let outcomes = gateway.records_of("outcome", 2);
     let told: Vec<_> = outcomes.iter().map(|record| (&record["outcome"], &record["cause"])).collect();
     assert_eq!(told, [(&json!("unknown"), &Value::Null), (&json!("accepted"), &json!("late answer"))]);
-    assert_eq!(outcomes[0]["resetId"], outcomes[1]["resetId"]);
+    for name in ["resetId", "requestId", "team", "instanceId"] {
+        assert!(
+            outcomes[0][name].is_string() && outcomes[0][name] == outcomes[1][name],
+            "{name}: {outcomes:?}"
+        );
+    }
+    let [given_up, late] = [0, 1].map(|n| took(&outcomes[n]));
+    assert_eq!((given_up.0, late.0), (1, 1), "{outcomes:?}");
+    assert!((2000..3500).contains(&given_up.1) && given_up.1 <= given_up.2, "until given up: {outcomes:?}");
+    assert!((3500..9000).contains(&late.1) && late.1 <= late.2, "until the answer came: {outcomes:?}");
     assert_eq!(gateway.metric(r#"zengate_resets_corrected_total{outcome="accepted"}"#), 1.0);
     assert_eq!(gateway.resets_sent(), 1, "and nothing was sent again");
 }
@@ -67,7 +82,10 @@ fn what_zenlayer_did_not_take_is_tried_again_and_what_is_unclear_is_not() {
     assert_eq!(statuses, [201; 4]);
     let retried = gateway.metric(r#"zengate_upstream_retries_total{outcome="rejected"}"#);
     assert!(retried >= 2.0 && gateway.resets_sent() == 4 + retried as usize, "{retried} tries more");
-    gateway.records_of("outcome", 4);
+    let took: Vec<_> = gateway.records_of("outcome", 4).iter().map(took).collect();
+    let attempts: u64 = took.iter().map(|(attempts, _, _)| attempts).sum();
+    assert_eq!(attempts, 4 + retried as u64, "{took:?}");
+    assert!(took.iter().all(|(_, upstream, total)| upstream <= total), "{took:?}");
     gateway.fault(on_resets(json!({ "fault": "answer", "status": 500, "body": "" })));
     let sent = gateway.resets_sent();
     assert_eq!(gateway.reset(&payments(), "pay-5").status, 504);
@@ -103,7 +121,9 @@ fn what_was_surely_not_sent_is_tried_again_until_zenlayer_is_back() {
     });
     assert_eq!(told.status, 201, "{told:?}");
     assert_eq!(lender.resets_sent(), 1);
-    gateway.records_of("outcome", 1);
+    let outcome = gateway.records_of("outcome", 1).remove(0);
+    let (attempts, upstream, total) = took(&outcome);
+    assert!(attempts >= 2 && upstream <= total, "{outcome}");
 
     proxy.close();
     let told = gateway.reset(&token, "pay-2");
@@ -111,6 +131,9 @@ fn what_was_surely_not_sent_is_tried_again_until_zenlayer_is_back() {
     let read = gateway.get(told.header("location").expect("a reset"), &token).json();
     assert_eq!(read["status"], "not_sent");
     assert_eq!(lender.resets_sent(), 1);
+    let outcome = gateway.records_of("outcome", 2).remove(1);
+    assert!(outcome["attempts"].as_u64() > Some(1) && outcome["totalMs"].is_u64(), "{outcome}");
+    assert_eq!(outcome.get("upstreamMs"), None, "nothing was sent: {outcome}");
 }
 
 #[test]
