@@ -177,7 +177,7 @@ impl Trail {
             finished_at: None,
             receipt: Position { writer: String::new(), sequence: 0, hash: String::new() },
         };
-        let facts = Facts::of_authorized(permit.authorized()).reset(id);
+        let facts = Facts::of_permit(&permit).reset(id);
         let draft = Draft::new(Kind::Intent, now, &facts, Projection::Open(Box::new(reset.clone())));
         match self.writer.write(draft).await {
             Ok(position) => {

@@ -46,6 +46,13 @@ pub struct Standing {
     pub reset: Duration,
 }
 
+/// What is left of the quotas that a reset is charged to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Standings {
+    team: Standing,
+    cooldown: Option<Standing>,
+}
+
 /// A limit that is spent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Spent {
@@ -76,6 +83,7 @@ pub struct Spent {
 pub struct Permit {
     authorized: Authorized,
     charged: Charged,
+    standings: Standings,
 }
 
 /// What a permit charged, and gives back when dropped unless told to keep it.
@@ -91,6 +99,8 @@ pub struct Charged {
 #[error("{error}")]
 pub struct Limited {
     pub authorized: Authorized,
+    /// None: nothing could be counted.
+    pub standings: Option<Standings>,
     #[source]
     pub error: Error,
 }
@@ -153,8 +163,8 @@ impl Limiter {
     /// Charges the client's network for a token that was refused. More networks than can be counted are let
     /// through to the signature check, which still refuses: locking all new tokens out would serve an attacker.
     pub fn charge_failure(&self, client: IpAddr) {
-        let charge = Charge { key: Key::Network(network(client)), rate: self.failed_authentications };
-        _ = self.failures.charge(&[&charge], self.now());
+        let mut charge = Charge::new(Key::Network(network(client)), self.failed_authentications);
+        _ = self.failures.charge(&mut [&mut charge], self.now());
     }
 
     /// Takes a new revision's caller limits over; an unchanged one keeps its state.
@@ -182,11 +192,8 @@ impl Limiter {
     /// What is left to the team; charges nothing.
     pub fn team_standing(&self, revision: &PolicyRevision, team: &TeamName) -> Standing {
         let quota = revision.limits(team).team;
-        let rate = Rate::of(&quota);
-        let now = self.now();
         let state = self.counters.peek(&Key::Team(team.clone()));
-        let standing = rate.standing(state, now);
-        Standing { limit: Limit::Team, quota, remaining: standing.remaining, reset: micros(standing.reset) }
+        standing(Limit::Team, quota, Rate::of(&quota).standing(state, self.now()))
     }
 
     /// What is left of the instance's rest; charges nothing. None: the team's resets need no rest.
@@ -198,10 +205,8 @@ impl Limiter {
     ) -> Option<Standing> {
         let rest = revision.limits(team).cooldown?;
         let state = self.counters.peek(&Key::Cooldown(team.clone(), instance.clone()));
-        let standing = Rate::one_in(rest).standing(state, self.now());
-        let quota = Quota { requests: NonZeroU32::MIN, period: rest, burst: NonZeroU32::MIN };
-        let (remaining, reset) = (standing.remaining, micros(standing.reset));
-        Some(Standing { limit: Limit::Cooldown, quota, remaining, reset })
+        let left = Rate::one_in(rest).standing(state, self.now());
+        Some(standing(Limit::Cooldown, one_in(rest), left))
     }
 
     /// Charges the team's quota and the instance's cool-down: both, or neither.
@@ -209,16 +214,25 @@ impl Limiter {
         let call = authorized.seen().call();
         let team = call.principal.team();
         let limits = authorized.revision().limits(team);
-        let charge = |key, rate| Charge { key, rate };
-        let for_team = charge(Key::Team(team.clone()), Rate::of(&limits.team));
-        let cooldown = limits.cooldown.map(|rest| {
-            charge(Key::Cooldown(team.clone(), call.request.instance.clone()), Rate::one_in(rest))
+        let mut for_team = Charge::new(Key::Team(team.clone()), Rate::of(&limits.team));
+        let mut cooldown = limits.cooldown.map(|rest| {
+            Charge::new(Key::Cooldown(team.clone(), call.request.instance.clone()), Rate::one_in(rest))
         });
-        let charges: Vec<&Charge> = std::iter::once(&for_team).chain(&cooldown).collect();
-        match self.counters.charge(&charges, self.now()) {
+        let now = self.now();
+        let mut charges: Vec<&mut Charge> = std::iter::once(&mut for_team).chain(&mut cooldown).collect();
+        let result = self.counters.charge(&mut charges, now);
+        let left = |charge: &Charge| charge.rate.standing(charge.state, now);
+        let standings = Standings {
+            team: standing(Limit::Team, limits.team, left(&for_team)),
+            cooldown: limits
+                .cooldown
+                .zip(cooldown.as_ref())
+                .map(|(rest, charge)| standing(Limit::Cooldown, one_in(rest), left(charge))),
+        };
+        match result {
             Ok(()) => {
-                let counters = self.counters.clone();
-                Ok(Permit { authorized, charged: Charged { counters, team: Some(for_team), cooldown } })
+                let charged = Charged { counters: self.counters.clone(), team: Some(for_team), cooldown };
+                Ok(Permit { authorized, charged, standings })
             }
             Err(refused) => {
                 let error = match refused {
@@ -232,7 +246,8 @@ impl Limiter {
                     Error::Spent(spent) => spent.limit.name(),
                     Error::Overflow(_) => "capacity",
                 });
-                Err(Box::new(Limited { authorized, error }))
+                let standings = matches!(error, Error::Spent(_)).then_some(standings);
+                Err(Box::new(Limited { authorized, standings, error }))
             }
         }
     }
@@ -249,6 +264,11 @@ impl Permit {
         &self.authorized
     }
 
+    /// What its charges left.
+    pub fn standings(&self) -> &Standings {
+        &self.standings
+    }
+
     /// The acting team.
     pub fn team(&self) -> &TeamName {
         self.authorized.seen().call().principal.team()
@@ -257,6 +277,13 @@ impl Permit {
     /// For the maker of the intent: the charge now follows the outcome.
     pub fn into_parts(self) -> (Authorized, Charged) {
         (self.authorized, self.charged)
+    }
+}
+
+impl Standings {
+    /// The team's, and the instance's cool-down where the team's resets need a rest.
+    pub fn iter(&self) -> impl Iterator<Item = &Standing> {
+        std::iter::once(&self.team).chain(&self.cooldown)
     }
 }
 
@@ -287,6 +314,14 @@ impl Drop for Charged {
 fn network(client: IpAddr) -> IpNet {
     let bits = if client.is_ipv4() { 32 } else { 64 };
     IpNet::new(client, bits).expect("no longer than an address").trunc()
+}
+
+fn standing(limit: Limit, quota: Quota, left: gcra::Standing) -> Standing {
+    Standing { limit, quota, remaining: left.remaining, reset: micros(left.reset) }
+}
+
+fn one_in(rest: Duration) -> Quota {
+    Quota { requests: NonZeroU32::MIN, period: rest, burst: NonZeroU32::MIN }
 }
 
 fn micros(n: u64) -> Duration {

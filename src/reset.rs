@@ -243,7 +243,7 @@ impl Refused {
             Self::NotFound(authorized) => Facts::of_authorized(authorized).refused(Why::NotFound),
             Self::NotReady(authorized, _) => Facts::of_authorized(authorized).refused(Why::NotReady),
             Self::Limited(limited) => {
-                Facts::of_authorized(&limited.authorized).refused(match limited.error {
+                Facts::of_limited(limited).refused(match limited.error {
                     ratelimit::Error::Overflow(_) => Why::Limiter,
                     ratelimit::Error::Spent(spent) => match spent.limit {
                         // Neither reaches a reset: both are asked before.

@@ -3,12 +3,13 @@ mod text;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use sha2::{Digest, Sha256};
 
 use crate::authn::{Call, Identity, Origin};
 use crate::authz::{Authorized, Denied};
 use crate::domain::{Effort, InstanceId, Outcome, ResetId, rfc3339};
+use crate::ratelimit::{Limited, Permit, Standings};
 
 use super::{About, Position};
 
@@ -64,6 +65,8 @@ pub struct Facts<'f> {
     policies: Option<&'f [String]>,
     #[serde(skip_serializing_if = "Option::is_none")]
     revision: Option<&'f str>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "quotas")]
+    quotas: Option<&'f Standings>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'f str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -182,6 +185,16 @@ impl<'f> Facts<'f> {
         }
     }
 
+    /// A reset that is within its quotas.
+    pub(super) fn of_permit(permit: &'f Permit) -> Self {
+        Self { quotas: Some(permit.standings()), ..Self::of_authorized(permit.authorized()) }
+    }
+
+    /// A reset that a quota refused.
+    pub fn of_limited(limited: &'f Limited) -> Self {
+        Self { quotas: limited.standings.as_ref(), ..Self::of_authorized(&limited.authorized) }
+    }
+
     /// `effort` is None when nobody can tell it any more.
     pub(super) fn of_outcome(
         about: &'f About,
@@ -240,6 +253,29 @@ impl<'f> Facts<'f> {
         self.refused = Some(why);
         self
     }
+}
+
+/// In the words of the API.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct QuotaFact {
+    limit: &'static str,
+    requests: u32,
+    period_seconds: u64,
+    burst: u32,
+    remaining: u32,
+}
+
+fn quotas<S: Serializer>(standings: &Option<&Standings>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(standings.iter().flat_map(|standings| standings.iter()).map(|standing| {
+        QuotaFact {
+            limit: standing.limit.name(),
+            requests: standing.quota.requests.get(),
+            period_seconds: standing.quota.period.as_secs(),
+            burst: standing.quota.burst.get(),
+            remaining: standing.remaining,
+        }
+    }))
 }
 
 fn milliseconds(time: Duration) -> u64 {

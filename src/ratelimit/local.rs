@@ -20,6 +20,8 @@ pub(super) enum Key {
 pub(super) struct Charge {
     pub(super) key: Key,
     pub(super) rate: Rate,
+    /// The key's, once [`Counters::charge`] had it: with this cell, or as it was found if nothing was charged.
+    pub(super) state: u64,
 }
 
 /// Why nothing was charged.
@@ -45,13 +47,19 @@ pub(super) struct Counters {
     max_keys: usize,
 }
 
+impl Charge {
+    pub(super) fn new(key: Key, rate: Rate) -> Self {
+        Self { key, rate, state: 0 }
+    }
+}
+
 impl Counters {
     pub(super) fn new(max_keys: usize) -> Self {
         Self { states: Mutex::default(), max_keys }
     }
 
     /// All charges at `now`, or none.
-    pub(super) fn charge(&self, charges: &[&Charge], now: u64) -> Result<(), Refused> {
+    pub(super) fn charge(&self, charges: &mut [&mut Charge], now: u64) -> Result<(), Refused> {
         let mut states = self.lock();
         if states.len() + charges.len() > self.max_keys {
             states.retain(|_, state| *state > now);
@@ -59,15 +67,18 @@ impl Counters {
                 return Err(Refused::Overflow(Overflow));
             }
         }
-        let mut after = Vec::with_capacity(charges.len());
-        for (index, charge) in charges.iter().enumerate() {
-            let state = states.get(&charge.key).copied().unwrap_or_default();
-            match charge.rate.charge(state, now) {
-                Ok(state) => after.push((charge.key.clone(), state)),
-                Err(wait) => return Err(Refused::Spent { charge: index, wait }),
-            }
+        for charge in charges.iter_mut() {
+            charge.state = states.get(&charge.key).copied().unwrap_or_default();
         }
-        states.extend(after);
+        let after = charges.iter().enumerate().map(|(index, charge)| {
+            let spent = |wait| Refused::Spent { charge: index, wait };
+            charge.rate.charge(charge.state, now).map_err(spent)
+        });
+        let after = after.collect::<Result<Vec<_>, _>>()?;
+        for (charge, state) in charges.iter_mut().zip(after) {
+            charge.state = state;
+            states.insert(charge.key.clone(), state);
+        }
         Ok(())
     }
 

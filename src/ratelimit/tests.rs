@@ -14,6 +14,10 @@ fn left(limiter: &Limiter) -> u32 {
     limiter.team_standing(&revision, &"a".parse().expect("a name")).remaining
 }
 
+fn remaining(standings: &Standings) -> Vec<(Limit, u32)> {
+    standings.iter().map(|standing| (standing.limit, standing.remaining)).collect()
+}
+
 fn spent(refused: Result<Permit, Box<Limited>>) -> Limit {
     match refused.expect_err("refused").error {
         Error::Spent(spent) => spent.limit,
@@ -54,11 +58,30 @@ fn all_quotas_are_charged_or_none() {
 }
 
 #[test]
+fn a_permit_and_a_refusal_tell_what_is_left() {
+    let limiter = limiter(100);
+    let admit = |instance| limiter.admit(authorized("a", instance, LIMITS));
+    let kept = admit("ins-1").expect("admitted");
+    assert_eq!(remaining(kept.standings()), [(Limit::Team, 1), (Limit::Cooldown, 0)]);
+    let refused = admit("ins-1").expect_err("it rests");
+    let left = refused.standings.map(|standings| remaining(&standings));
+    assert_eq!(left, Some(vec![(Limit::Team, 1), (Limit::Cooldown, 0)]), "nothing was charged");
+    let other = admit("ins-2").expect("admitted");
+    assert_eq!(remaining(other.standings()), [(Limit::Team, 0), (Limit::Cooldown, 0)]);
+    let refused = admit("ins-3").expect_err("the team's quota is spent");
+    let left = refused.standings.map(|standings| remaining(&standings));
+    assert_eq!(left, Some(vec![(Limit::Team, 0), (Limit::Cooldown, 1)]));
+    let restless = limiter.admit(authorized("b", "ins-1", "[default]\ninstance_cooldown_seconds = 0\n"));
+    let restless = restless.expect("admitted");
+    assert_eq!(restless.standings().iter().map(|standing| standing.limit).collect::<Vec<_>>(), [Limit::Team]);
+}
+
+#[test]
 fn more_keys_than_are_counted_refuse_instead_of_forgetting() {
     let limiter = limiter(2);
     let first = limiter.admit(authorized("a", "ins-1", LIMITS)).expect("admitted");
     let refused = limiter.admit(authorized("a", "ins-2", LIMITS)).expect_err("no room");
-    assert_eq!(refused.error, Error::Overflow(Overflow));
+    assert_eq!((refused.error, refused.standings), (Error::Overflow(Overflow), None));
     drop(first);
     assert!(limiter.admit(authorized("a", "ins-2", LIMITS)).is_ok(), "what is all there again makes room");
 }

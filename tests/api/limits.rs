@@ -26,7 +26,18 @@ fn a_team_has_a_quota_and_another_team_its_own() {
     assert!(refused.header("ratelimit").is_some_and(|l| l.contains(r#""team";r=0"#)), "{refused:?}");
     assert_eq!(gateway.reset(&web(), "web-1").status, 201);
     assert_eq!(gateway.resets_sent(), 3);
-    assert_eq!(gateway.records_of("refused", 1)[0]["refused"], "team-quota");
+    let refused = gateway.records_of("refused", 1).remove(0);
+    assert_eq!(refused["refused"], "team-quota");
+    let quotas = |left: [u32; 2]| {
+        json!([
+            { "limit": "team", "requests": 2, "periodSeconds": 3600, "burst": 2, "remaining": left[0] },
+            { "limit": "cooldown", "requests": 1, "periodSeconds": 60, "burst": 1, "remaining": left[1] },
+        ])
+    };
+    assert_eq!(refused["quotas"], quotas([0, 1]), "as they were found");
+    let charged: Vec<_> =
+        gateway.records_of("intent", 3).into_iter().map(|intent| intent["quotas"].clone()).collect();
+    assert_eq!(charged, [quotas([1, 0]), quotas([0, 0]), quotas([1, 0])], "what the charges left");
 }
 
 #[test]
@@ -48,6 +59,8 @@ fn a_cool_down_of_zero_is_none() {
     let gateway = limited("[default]\ninstance_cooldown_seconds = 0\n");
     assert_eq!(gateway.reset(&payments(), "pay-1").status, 201);
     assert_eq!(gateway.reset(&payments(), "pay-1").status, 201);
+    let quotas = gateway.records_of("intent", 2)[1]["quotas"].clone();
+    assert_eq!((&quotas[0]["limit"], quotas.get(1)), (&json!("team"), None));
 }
 
 #[test]
