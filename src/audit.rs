@@ -22,6 +22,7 @@ use jiff::Timestamp;
 use crate::authn::{Identity, Origin};
 use crate::authz::Authorized;
 use crate::domain::{Effort, InstanceId, Outcome, RequestId, ResetId, Status, TeamName};
+use crate::http::{Digest, Target};
 use crate::metrics::Metrics;
 use crate::ratelimit::{Charged, Permit};
 
@@ -107,9 +108,10 @@ pub struct About {
 ///
 /// ```
 /// use zengate::audit::{Intent, Trail};
+/// use zengate::http::Target;
 /// use zengate::ratelimit::Permit;
-/// async fn earn(permit: Permit, trail: &Trail) -> Option<Intent> {
-///     trail.open(permit).await.ok()
+/// async fn earn(permit: Permit, trail: &Trail, target: &Target) -> Option<Intent> {
+///     trail.open(permit, target).await.ok()
 /// }
 /// ```
 ///
@@ -117,6 +119,7 @@ pub struct About {
 #[derive(Debug)]
 pub struct Intent {
     authorized: Authorized,
+    digest: Digest,
     reset: Reset,
     open: OpenReset,
 }
@@ -156,8 +159,9 @@ impl Trail {
         Ok(Self { writer, reader, metrics })
     }
 
-    /// Puts a reset on record. When this returns an intent, its record is on the disk.
-    pub async fn open(&self, permit: Permit) -> Result<Intent, Box<Unopened>> {
+    /// Puts a reset on record, and with it the digest of what may be sent. When this returns an intent, its record is
+    /// on the disk.
+    pub async fn open(&self, permit: Permit, target: &Target) -> Result<Intent, Box<Unopened>> {
         let id = ResetId::generate();
         let now = now();
         let call = permit.authorized().seen().call();
@@ -177,7 +181,8 @@ impl Trail {
             finished_at: None,
             receipt: Position { writer: String::new(), sequence: 0, hash: String::new() },
         };
-        let facts = Facts::of_permit(&permit).reset(id);
+        let digest = target.digest(&reset.instance);
+        let facts = Facts::of_intent(id, &permit, &digest);
         let draft = Draft::new(Kind::Intent, now, &facts, Projection::Open(Box::new(reset.clone())));
         match self.writer.write(draft).await {
             Ok(position) => {
@@ -190,7 +195,7 @@ impl Trail {
                     about: About::of(&reset, Some(arrived)),
                     charged: Some(charged),
                 };
-                Ok(Intent { authorized, reset, open })
+                Ok(Intent { authorized, digest, reset, open })
             }
             Err(error) => Err(Box::new(Unopened { permit, error })),
         }
@@ -203,7 +208,7 @@ impl Trail {
             match outcome {
                 Outcome::Accepted { .. } | Outcome::Unknown { .. } => charged.keep(),
                 Outcome::Rejected { .. } => charged.keep_team(),
-                Outcome::NotSent => charged.give_back(),
+                Outcome::NotSent(_) => charged.give_back(),
             }
         }
         let now = now();
@@ -287,6 +292,11 @@ impl Intent {
     /// What is about to be sent.
     pub fn authorized(&self) -> &Authorized {
         &self.authorized
+    }
+
+    /// Of what was decided: nothing else may be sent for it.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
     }
 
     /// The id that answers and records know the reset by.

@@ -10,7 +10,7 @@ mod request;
 mod trace;
 
 pub use names::{InstanceId, IssuerName, NameFault, RequestId, ResetId, Revision, TeamName};
-pub use outcome::{Effort, Outcome, Rejection, Status};
+pub use outcome::{Effort, Outcome, Rejection, Status, Unsent};
 pub use password::{Class, Password, PasswordFault};
 pub use request::{FreeText, Reason, ResetRequest, TextFault, Ticket};
 pub use trace::TraceId;

@@ -9,12 +9,13 @@ mod credentials;
 mod fetch;
 pub mod plain;
 mod signature;
+mod target;
 mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use awc::http::header::HeaderValue;
+use awc::http::header::{HeaderName, HeaderValue};
 
 pub use account::{Share, Spent};
 pub use answer::Answer;
@@ -23,6 +24,7 @@ pub use client::{Called, Client, Late, Slot};
 pub use credentials::Credentials;
 pub use fetch::{FetchFault, Fetcher};
 pub use signature::Signer;
+pub use target::{Digest, Target};
 pub use tls::TlsFault;
 
 use account::Account;
@@ -36,12 +38,16 @@ const PATH: &str = "/api/v2/zec";
 const CONTENT_TYPE: &str = "application/json";
 const SIGNATURE_METHOD: &str = "ZC2-HMAC-SHA256";
 
+const ACTION: HeaderName = HeaderName::from_static("x-zc-action");
+const VERSION: HeaderName = HeaderName::from_static("x-zc-version");
+
 /// Where Zenlayer is and how to sign for it, and what all who call it share; behind every [`Client`].
 pub struct Endpoint {
     url: String,
     host: String,
     version: HeaderValue,
     reset_action: HeaderValue,
+    target: Target,
     signed_headers: Vec<SignedHeader>,
     credentials: Credentials,
     deadlines: Deadlines,
@@ -94,6 +100,9 @@ pub enum CallError {
     /// No byte of it reached Zenlayer.
     #[error("not sent: {0}")]
     NotSent(String),
+    /// It is not the reset that was decided; no byte of it was sent.
+    #[error("it is not what was decided")]
+    Mismatched,
     /// It may have reached Zenlayer.
     #[error("no trustworthy answer: {0}")]
     Unanswered(String),
@@ -136,6 +145,7 @@ impl Endpoint {
             url: format!("{url}{PATH}"),
             version: header(&settings.version),
             reset_action: header(&settings.action),
+            target: Target::new(host, &settings.action, &settings.version),
             signed_headers: settings.signed_headers.clone(),
             credentials: Credentials::new(settings, metrics.clone()),
             deadlines: Deadlines {

@@ -41,6 +41,7 @@ pub struct Metrics {
     upstream_errors: IntCounterVec,
     upstream_retries: IntCounterVec,
     upstream_refused: IntCounterVec,
+    digest_mismatches: IntCounter,
     upstream_in_flight: IntGauge,
     upstream_queued: IntGauge,
     upstream_rate: Gauge,
@@ -196,6 +197,10 @@ impl Metrics {
                 "zengate_upstream_refused_total",
                 "Calls to Zenlayer that were not made, by why.",
                 &["reason"],
+            ),
+            digest_mismatches: counter(
+                "zengate_upstream_digest_mismatches_total",
+                "Resets that were about to be sent and were not what had been decided, so they were not sent.",
             ),
             upstream_in_flight: gauge("zengate_upstream_in_flight", "Calls to Zenlayer under way."),
             upstream_queued: gauge("zengate_upstream_queued", "Calls that wait for their turn in the account's budget."),
@@ -401,6 +406,11 @@ impl Metrics {
     /// A call was not made: `circuit-open`, `queue-full` or `queue-timeout`.
     pub fn account_refused(&self, reason: &'static str) {
         self.upstream_refused.with_label_values(&[reason]).inc();
+    }
+
+    /// A reset was about to be sent that was not the one decided.
+    pub fn digest_mismatched(&self) {
+        self.digest_mismatches.inc();
     }
 
     /// So many calls are under way.

@@ -97,7 +97,7 @@ impl Gateway {
             Ok(slot) => slot,
             Err(why) => return Err(Refused::Unsendable(Box::new(permit), why)),
         };
-        let intent = self.trail.open(permit).await?;
+        let intent = self.trail.open(permit, self.zenlayer.target()).await?;
         let Sent { outcome, effort, late } = self.zenlayer.send(&intent, slot).await;
         let receipt = self.trail.close(intent, outcome, effort).await;
         if let Some(late) = late {

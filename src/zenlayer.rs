@@ -14,8 +14,8 @@ use zeroize::Zeroizing;
 
 use crate::audit::Intent;
 use crate::config::Upstream;
-use crate::domain::{Effort, Outcome, Rejection, TeamName};
-use crate::http::{Action, Answer, CallError, Called, Client, Late, Share, Slot, Unsendable};
+use crate::domain::{Effort, Outcome, Rejection, TeamName, Unsent};
+use crate::http::{Action, Answer, CallError, Called, Client, Late, Share, Slot, Target, Unsendable};
 use crate::metrics::Metrics;
 
 /// Sends resets to Zenlayer.
@@ -72,6 +72,11 @@ impl Zenlayer {
         Self { client, retries: Rc::new(retries), late: settings.late_answer, metrics }
     }
 
+    /// Where resets go.
+    pub fn target(&self) -> &Target {
+        self.client.target()
+    }
+
     /// Leave to send one reset: from the circuit and from the account's budget. Asked for before the intent, so that
     /// nothing is on record that could not be tried.
     pub async fn reserve(&self, team: &TeamName) -> Result<Slot, Unsendable> {
@@ -110,12 +115,16 @@ impl Zenlayer {
         let request = &intent.authorized().seen().call().request;
         let started = Instant::now();
         let body = Body { instance_id: request.instance.as_str(), password: request.password.expose() };
-        let Called { answer, late, effort } = self.client.send(bytes(&body), slot).await;
+        let Called { answer, late, effort } = self.client.send(bytes(&body), slot, intent.digest()).await;
         let outcome = match &answer {
             Ok(answer) => self.read(answer),
             Err(CallError::NotSent(why)) => {
                 tracing::warn!(audit.id = %intent.reset_id(), "Zenlayer cannot be reached, nothing was sent: {why}");
-                Outcome::NotSent
+                Outcome::NotSent(Unsent::Unreachable)
+            }
+            Err(CallError::Mismatched) => {
+                tracing::error!(audit.id = %intent.reset_id(), digest = intent.digest().as_str(), "a reset was about to be sent that is not what was decided, so nothing was sent: this is a fault of the gateway, report it");
+                return (Outcome::NotSent(Unsent::Mismatched), late, effort);
             }
             Err(CallError::Unanswered(why)) => {
                 tracing::warn!(audit.id = %intent.reset_id(), "Zenlayer gave no answer to be trusted, the password may have changed: {why}");
@@ -134,12 +143,15 @@ impl Zenlayer {
     /// How long to wait before another try; None: this was the last.
     fn wait(&self, outcome: &Outcome, next: Option<Duration>, started: Instant) -> Option<Duration> {
         let asked = match outcome {
-            Outcome::NotSent => Duration::ZERO,
+            Outcome::NotSent(Unsent::Unreachable) => Duration::ZERO,
             Outcome::Rejected { why: Rejection::Busy { retry_after }, .. } => {
                 // No wait outlasts the window, whatever is asked for.
                 Duration::from_secs(retry_after.unwrap_or_default().min(3600))
             }
-            Outcome::Accepted { .. } | Outcome::Rejected { .. } | Outcome::Unknown { .. } => return None,
+            Outcome::Accepted { .. }
+            | Outcome::Rejected { .. }
+            | Outcome::Unknown { .. }
+            | Outcome::NotSent(Unsent::Mismatched) => return None,
         };
         // Full jitter: anything up to the step, so that those who failed together do not try together.
         let wait = next?.mul_f64(fastrand::f64()).max(asked);
@@ -173,7 +185,63 @@ fn bytes(body: &Body<'_>) -> Zeroizing<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
+    use actix_web::rt::System;
+    use serde_json::Value;
+
     use super::*;
+    use crate::audit::{Reader, Trail};
+    use crate::authz::tests::{authorized, revision_with};
+    use crate::config::Config;
+    use crate::http::Endpoint;
+    use crate::ratelimit::Limiter;
+
+    #[test]
+    fn what_is_not_what_the_intent_says_is_recorded_as_not_sent_and_never_tried() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("bound");
+        listener.set_nonblocking(true).expect("set");
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        let config = format!(
+            "[issuers.corp]\nissuer = \"https://corp.test\"\nalgorithms = [\"HS256\"]\nsecret_file = \"secret\"\n\
+             may_assert_teams = [\"a\"]\n[upstream]\nurl = \"http://{}\"\naccess_key_id = \"ak\"\n\
+             access_key_password_file = \"secret\"\n",
+            listener.local_addr().expect("an address")
+        );
+        std::fs::write(path("secret"), "x".repeat(64)).expect("written");
+        std::fs::write(path("zengate.toml"), config).expect("written");
+        let env = std::collections::BTreeMap::<String, String>::new();
+        let config = Config::load(&path("zengate.toml"), &env).unwrap_or_else(|e| panic!("{e}"));
+        let metrics = Arc::<Metrics>::default();
+        let limiter = Limiter::new(&revision_with("x", ""), &config.limits, metrics.clone());
+        let trail = Trail::start(&path("trail.db"), metrics.clone()).unwrap_or_else(|e| panic!("{e}"));
+        System::new().block_on(async {
+            let endpoint = Endpoint::new(&config.upstream, metrics.clone()).expect("no TLS");
+            let zenlayer = Zenlayer::new(Client::new(Arc::new(endpoint)), &config.upstream, metrics.clone());
+            let permit = limiter.admit(authorized("a", "ins-1", "")).expect("within all quotas");
+            // Decided for another host than requests go to.
+            let intent = trail.open(permit, &Target::for_test()).await.expect("opened");
+            let slot = zenlayer.reserve(&"a".parse().expect("a name")).await.expect("the account is idle");
+            let Sent { outcome, effort, late } = zenlayer.send(&intent, slot).await;
+            assert_eq!((&outcome, effort), (&Outcome::NotSent(Unsent::Mismatched), Effort::default()));
+            assert!(late.is_none());
+            trail.close(intent, outcome, effort).await;
+        });
+        assert!(listener.accept().is_err(), "nobody connected");
+        trail.stop();
+        let mut records = Vec::<Value>::new();
+        let reader = Reader::open(&path("trail.db")).expect("readable");
+        let each = |text: &str| (records.push(serde_json::from_str(text).expect("JSON")), true).1;
+        reader.records(each).expect("readable");
+        assert_eq!(records[1]["digest"].as_str().map(str::len), Some(64));
+        let outcome = &records[2];
+        assert_eq!((&outcome["outcome"], &outcome["cause"]), (&"not_sent".into(), &"digest mismatch".into()));
+        assert_eq!((&outcome["attempts"], outcome.get("upstreamMs")), (&0.into(), None));
+        let text = String::from_utf8(metrics.encode()).expect("text");
+        assert!(text.contains("zengate_upstream_digest_mismatches_total 1"), "{text}");
+        assert!(limiter.admit(authorized("a", "ins-1", "")).is_ok(), "the charge came back");
+    }
 
     #[test]
     fn the_body_is_the_two_fields_and_fits_its_room() {

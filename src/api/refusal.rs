@@ -6,7 +6,7 @@ use super::problem::{FieldError, Kind, PolicyNote, Problem};
 use crate::audit::Receipt;
 use crate::authn::{self, TeamFault};
 use crate::authz::{Explanation, Unmet};
-use crate::domain::{Outcome, Rejection};
+use crate::domain::{Outcome, Rejection, Unsent};
 use crate::http::Unsendable;
 use crate::inventory::{Blind, Unseen};
 use crate::ratelimit::{self, Limit, Spent};
@@ -218,9 +218,12 @@ pub(super) fn of_receipt(receipt: &Receipt) -> Option<Problem> {
         Outcome::Unknown { .. } => Problem::outcome_unknown(
             "The reset was sent and no trustworthy answer came: the password may have changed. Check by logging in.",
         ),
-        Outcome::NotSent => {
+        Outcome::NotSent(Unsent::Unreachable) => {
             Problem::unavailable("Zenlayer could not be reached. Nothing was sent; try again.")
         }
+        Outcome::NotSent(Unsent::Mismatched) => Problem::unavailable(
+            "The gateway was about to send something else than was decided. Nothing was sent; the operators of this gateway must look into it.",
+        ),
     };
     let reset = receipt.reset();
     Some(Problem {

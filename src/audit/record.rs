@@ -8,7 +8,8 @@ use sha2::{Digest, Sha256};
 
 use crate::authn::{Call, Identity, Origin};
 use crate::authz::{Authorized, Denied};
-use crate::domain::{Effort, InstanceId, Outcome, ResetId, rfc3339};
+use crate::domain::{Effort, InstanceId, Outcome, ResetId, Unsent, rfc3339};
+use crate::http;
 use crate::ratelimit::{Limited, Permit, Standings};
 
 use super::{About, Position};
@@ -67,6 +68,8 @@ pub struct Facts<'f> {
     revision: Option<&'f str>,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "quotas")]
     quotas: Option<&'f Standings>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digest: Option<&'f str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'f str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -185,9 +188,14 @@ impl<'f> Facts<'f> {
         }
     }
 
-    /// A reset that is within its quotas.
-    pub(super) fn of_permit(permit: &'f Permit) -> Self {
-        Self { quotas: Some(permit.standings()), ..Self::of_authorized(permit.authorized()) }
+    /// A reset that is within its quotas, and is about to be sent.
+    pub(super) fn of_intent(id: ResetId, permit: &'f Permit, decided: &'f http::Digest) -> Self {
+        Self {
+            reset_id: Some(id.to_string()),
+            quotas: Some(permit.standings()),
+            digest: Some(decided.as_str()),
+            ..Self::of_authorized(permit.authorized())
+        }
     }
 
     /// A reset that a quota refused.
@@ -218,16 +226,14 @@ impl<'f> Facts<'f> {
         Self {
             reset_id: Some(id.to_string()),
             outcome: Some(outcome.status().as_str()),
-            cause,
+            cause: cause.or(match outcome {
+                Outcome::NotSent(Unsent::Mismatched) => Some("digest mismatch"),
+                _ => None,
+            }),
             upstream_code: outcome.upstream_code(),
             upstream_request_id: outcome.upstream_request_id(),
             ..Self::default()
         }
-    }
-
-    pub(super) fn reset(mut self, id: ResetId) -> Self {
-        self.reset_id = Some(id.to_string());
-        self
     }
 
     /// The same, for the acting team.

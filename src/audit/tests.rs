@@ -72,7 +72,7 @@ fn reads_alone(intent: &Value, outcome: &Value) -> bool {
 async fn an_intent_is_on_disk_before_it_is_had_and_its_outcome_after() {
     let fixture = Fixture::new();
     let trail = fixture.trail();
-    let intent = trail.open(fixture.permit("ins-1")).await.expect("opened");
+    let intent = trail.open(fixture.permit("ins-1"), &Target::for_test()).await.expect("opened");
     let id = intent.reset_id();
     assert_eq!(kinds(&fixture.records()), ["start", "intent"]);
     let sent = trail.reset(id).await.expect("readable").expect("there");
@@ -98,7 +98,7 @@ async fn an_intent_is_on_disk_before_it_is_had_and_its_outcome_after() {
 async fn an_intent_that_is_dropped_is_closed_as_unknown_and_keeps_its_charge() {
     let fixture = Fixture::new();
     let trail = fixture.trail();
-    let intent = trail.open(fixture.permit("ins-1")).await.expect("opened");
+    let intent = trail.open(fixture.permit("ins-1"), &Target::for_test()).await.expect("opened");
     let id = intent.reset_id();
     drop(intent);
     trail.stop();
@@ -117,11 +117,11 @@ async fn an_intent_that_is_dropped_is_closed_as_unknown_and_keeps_its_charge() {
 async fn a_trail_that_cannot_be_written_refuses_intents_and_catches_up_on_outcomes() {
     let fixture = Fixture::new();
     let trail = fixture.trail();
-    let intent = trail.open(fixture.permit("ins-1")).await.expect("opened");
+    let intent = trail.open(fixture.permit("ins-1"), &Target::for_test()).await.expect("opened");
     let id = intent.reset_id();
     let other = Connection::open(fixture.path()).expect("opened");
     other.execute_batch("ALTER TABLE resets RENAME TO hidden").expect("renamed");
-    let refused = trail.open(fixture.permit("ins-2")).await.expect_err("refused");
+    let refused = trail.open(fixture.permit("ins-2"), &Target::for_test()).await.expect_err("refused");
     assert!(matches!(refused.error, WriteError::Commit(_)), "{refused:?}");
     drop(refused);
     assert!(!trail.healthy());
@@ -134,7 +134,10 @@ async fn a_trail_that_cannot_be_written_refuses_intents_and_catches_up_on_outcom
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(trail.healthy());
-    assert!(trail.open(fixture.permit("ins-2")).await.is_ok(), "the refused one gave its charge back");
+    assert!(
+        trail.open(fixture.permit("ins-2"), &Target::for_test()).await.is_ok(),
+        "the refused one gave its charge back"
+    );
     trail.stop();
     assert!(fixture.good(), "the chain has no gap");
 }
@@ -148,7 +151,7 @@ async fn many_at_once_share_commits_and_stay_in_order() {
     for permit in permits {
         let trail = trail.clone();
         tasks.spawn(async move {
-            let intent = trail.open(permit).await.expect("opened");
+            let intent = trail.open(permit, &Target::for_test()).await.expect("opened");
             trail.close(intent, accepted(), EFFORT).await.reset().id
         });
     }
@@ -194,7 +197,7 @@ async fn no_record_holds_a_control_character() {
     let identity = crate::authn::Identity::for_test("al\"ice\\u0000", &["a"]);
     let origin = Origin { user_agent: Some("a\0\u{1b}[2Jb\n".to_owned()), ..crate::authz::tests::origin() };
     trail.refuse(&caller_facts(&identity, &origin).refused(Refused::Team));
-    let intent = trail.open(fixture.permit("ins-1")).await.expect("opened");
+    let intent = trail.open(fixture.permit("ins-1"), &Target::for_test()).await.expect("opened");
     let outcome = Outcome::Accepted { upstream_request_id: "T\0".repeat(1000) };
     trail.close(intent, outcome, EFFORT).await;
     trail.stop();

@@ -19,7 +19,16 @@ pub enum Outcome {
     /// No trustworthy answer: the password may have changed.
     Unknown { upstream_code: Option<String>, upstream_request_id: Option<String> },
     /// It surely never reached Zenlayer.
-    NotSent,
+    NotSent(Unsent),
+}
+
+/// Why nothing was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unsent {
+    /// No connection was had.
+    Unreachable,
+    /// What was about to be sent was not what had been decided.
+    Mismatched,
 }
 
 /// What Zenlayer's no means to the caller.
@@ -87,7 +96,7 @@ impl Outcome {
             Self::Accepted { .. } => Status::Accepted,
             Self::Rejected { .. } => Status::Rejected,
             Self::Unknown { .. } => Status::Unknown,
-            Self::NotSent => Status::NotSent,
+            Self::NotSent(_) => Status::NotSent,
         }
     }
 
@@ -97,7 +106,7 @@ impl Outcome {
             Self::Rejected { upstream_code, .. } | Self::Unknown { upstream_code, .. } => {
                 upstream_code.as_deref()
             }
-            Self::Accepted { .. } | Self::NotSent => None,
+            Self::Accepted { .. } | Self::NotSent(_) => None,
         }
     }
 
@@ -108,7 +117,7 @@ impl Outcome {
             Self::Rejected { upstream_request_id, .. } | Self::Unknown { upstream_request_id, .. } => {
                 upstream_request_id.as_deref()
             }
-            Self::NotSent => None,
+            Self::NotSent(_) => None,
         }
     }
 }

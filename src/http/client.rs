@@ -14,7 +14,10 @@ use zeroize::Zeroizing;
 use super::account::{Account, Share, Turn};
 use super::circuit::{Pass, Suspended};
 use super::signature::Signer;
-use super::{Action, Answer, CONTENT_TYPE, CallError, Deadlines, Endpoint, SIGNATURE_METHOD, Unsendable};
+use super::{
+    ACTION, Action, Answer, CONTENT_TYPE, CallError, Deadlines, Digest, Endpoint, SIGNATURE_METHOD, Target,
+    Unsendable, VERSION,
+};
 use crate::domain::Effort;
 use crate::metrics::Metrics;
 
@@ -62,18 +65,27 @@ impl Client {
         Ok(Slot { action, share, pass, turn })
     }
 
-    /// Signs `body` and sends those very bytes.
-    pub async fn call(&self, body: Zeroizing<Vec<u8>>, slot: Slot) -> Result<Answer, CallError> {
-        self.send(body, slot).await.answer
+    /// Where resets go.
+    pub fn target(&self) -> &Target {
+        &self.endpoint.target
     }
 
-    /// The same; all that came of it.
-    pub async fn send(&self, body: Zeroizing<Vec<u8>>, slot: Slot) -> Called {
+    /// Signs `body` and sends those very bytes. Of no reset: those are decided, and sent.
+    pub async fn call(&self, body: Zeroizing<Vec<u8>>, slot: Slot) -> Result<Answer, CallError> {
+        self.call_or_send(body, slot, None).await.answer
+    }
+
+    /// The same of the reset that was decided, and of nothing else; all that came of it.
+    pub async fn send(&self, body: Zeroizing<Vec<u8>>, slot: Slot, decided: &Digest) -> Called {
+        self.call_or_send(body, slot, Some(decided)).await
+    }
+
+    async fn call_or_send(&self, body: Zeroizing<Vec<u8>>, slot: Slot, decided: Option<&Digest>) -> Called {
         let (action, share) = (slot.action, slot.share.clone());
         let body = Bytes::from_owner(body);
         let pair = self.endpoint.credentials.pair();
         let started = Instant::now();
-        let called = self.attempt(body.clone(), slot, &pair.current).await;
+        let called = self.attempt(body.clone(), slot, &pair.current, decided).await;
         let refused = called.answer.as_ref().is_ok_and(Answer::refuses_key);
         if !refused && called.answer.as_ref().is_ok_and(Answer::is_zenlayers) {
             pair.prove();
@@ -86,7 +98,7 @@ impl Client {
                 tracing::warn!(
                     "Zenlayer refuses the access key, so the call is tried with the one before it"
                 );
-                let again = self.attempt(body, slot, &previous).await;
+                let again = self.attempt(body, slot, &previous, decided).await;
                 Called { effort: called.effort.and(again.effort), ..again }
             }
             Err(_) => called,
@@ -94,7 +106,7 @@ impl Client {
     }
 
     /// One call. Nothing varies between calls but the action, the body and the time.
-    async fn attempt(&self, body: Bytes, slot: Slot, signer: &Signer) -> Called {
+    async fn attempt(&self, body: Bytes, slot: Slot, signer: &Signer, decided: Option<&Digest>) -> Called {
         let Endpoint { url, host, version, reset_action, deadlines, metrics, account, .. } = &*self.endpoint;
         let timestamp = Timestamp::now().as_second();
         let action_header = match slot.action {
@@ -114,6 +126,15 @@ impl Client {
             .insert_header((VERSION, version.clone()))
             .insert_header((TIMESTAMP, timestamp))
             .insert_header((METHOD, SIGNATURE_METHOD));
+        let fits = match (decided, slot.action) {
+            (Some(decided), _) => Digest::of_request(&request, &body).as_ref() == Some(decided),
+            (None, Action::DescribeInstances) => true,
+            (None, Action::ResetPassword) => false,
+        };
+        if !fits {
+            metrics.digest_mismatched();
+            return Called { answer: Err(CallError::Mismatched), late: None, effort: Effort::default() };
+        }
         let limit = slot.action.longest_answer();
         let begun = Rc::new(Cell::new(false));
         let began = begun.clone();
@@ -235,8 +256,6 @@ pub(super) fn bare_client(
         .finish()
 }
 
-const ACTION: HeaderName = HeaderName::from_static("x-zc-action");
-const VERSION: HeaderName = HeaderName::from_static("x-zc-version");
 const TIMESTAMP: HeaderName = HeaderName::from_static("x-zc-timestamp");
 const METHOD: HeaderName = HeaderName::from_static("x-zc-signature-method");
 

@@ -232,7 +232,7 @@ pub(super) async fn asked<T>(
     let answer = call.await;
     let outcome = match &answer {
         Ok(_) => "ok",
-        Err(Error::Call(CallError::NotSent(_))) => "not_sent",
+        Err(Error::Call(CallError::NotSent(_) | CallError::Mismatched)) => "not_sent",
         Err(Error::Call(CallError::Unanswered(_))) => "unanswered",
         Err(Error::Refused { .. }) => "refused",
         Err(Error::Unsendable(_)) => "unsendable",

@@ -23,6 +23,7 @@ mod not_sent;
 mod outcomes;
 mod provider;
 mod proxy;
+mod records;
 mod reload;
 mod specification;
 mod tls;

@@ -13,7 +13,7 @@ use serde::de::IgnoredAny;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use zengate::config::Config;
-use zengate::http::{Action, Answer, CallError, Client, Endpoint, Share};
+use zengate::http::{Action, Answer, CallError, Client, Endpoint, Share, Slot};
 use zeroize::Zeroizing;
 
 use crate::tls::authority;
@@ -52,7 +52,12 @@ pub fn client(url: &str, ca: &str) -> Client {
 /// The one place that knows how a call is made.
 pub async fn call(client: &Client) -> Result<Answer, CallError> {
     let slot = client.reserve(Action::ResetPassword, Share::Inventory).await.expect("the account is idle");
-    client.call(Zeroizing::new(BODY.to_vec()), slot).await
+    send(client, BODY, slot, "ins-a").await
+}
+
+async fn send(client: &Client, body: &[u8], slot: Slot, decided: &str) -> Result<Answer, CallError> {
+    let decided = client.target().digest(&decided.parse().expect("an id"));
+    client.send(Zeroizing::new(body.to_vec()), slot, &decided).await.answer
 }
 
 /// Calls, and compares what the client tells.
@@ -238,5 +243,33 @@ fn a_pooled_connection_that_ended_unnoticed_leaves_it_open_whether_it_was_sent()
             expect(&format!("ended meanwhile, {scheme}"), &meanwhile, Told::Unanswered).await;
             assert_eq!(peer.met(), 1, "{scheme}: it was not sent again");
         }
+    });
+}
+
+#[test]
+fn what_is_not_what_was_decided_is_not_sent() {
+    System::new().block_on(async {
+        let peer = Peer::start(Over::Tcp, step(Read::Whole, GOOD, Then::Next));
+        let client = client(&format!("http://{}", peer.address), "");
+        let slot = |action| {
+            let client = client.clone();
+            async move { client.reserve(action, Share::Inventory).await.expect("the account is idle") }
+        };
+        let reset = || slot(Action::ResetPassword);
+        let other = br#"{"instanceId":"ins-b","password":"Abcd~1234"}"#;
+        let both = br#"{"instanceId":"ins-a","instanceIds":["ins-b"],"password":"Abcd~1234"}"#;
+        for (row, told) in [
+            ("a body of another instance", send(&client, other, reset().await, "ins-a").await),
+            ("a decision on another instance", send(&client, BODY, reset().await, "ins-b").await),
+            ("a body that says more", send(&client, both, reset().await, "ins-a").await),
+            ("another action", send(&client, BODY, slot(Action::DescribeInstances).await, "ins-a").await),
+            ("no decision", client.call(Zeroizing::new(BODY.to_vec()), reset().await).await),
+        ] {
+            assert!(matches!(told, Err(CallError::Mismatched)), "{row}: {told:?}");
+        }
+        sleep(Duration::from_millis(50)).await;
+        assert_eq!((peer.met(), peer.heard_a_request()), (0, false), "not even a connection");
+        expect("as decided", &client, Told::Answered).await;
+        assert!(peer.heard_a_request());
     });
 }
