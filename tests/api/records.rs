@@ -1,9 +1,11 @@
 //! The records against docs/audit.md, by the words of that page alone.
 
-use serde_json::{Value, from_str};
+use serde_json::{Value, from_str, json};
 use sha2::{Digest, Sha256};
 
-use crate::gateway::{Setup, TestGateway, payments};
+use crate::gateway::{PASSWORD, Setup, TestGateway, payments};
+use crate::http::{raw, request};
+use crate::keys::{claims, token};
 
 const PAGE: &str = include_str!("../../docs/audit.md");
 
@@ -72,4 +74,27 @@ fn an_action_of_the_configuration_s_is_in_the_digest() {
     let digest = sha256(&format!("{host}\n{path}\nResetPasswords\n{version}\npay-1\n"));
     assert_eq!(gateway.records_of("intent", 1)[0]["digest"], digest);
     assert_eq!(gateway.calls("ResetPasswords").len(), 1, "and it was sent");
+}
+
+#[test]
+fn what_callers_write_is_bounded_and_holds_no_control_character() {
+    let gateway = TestGateway::spawn();
+    let long = format!("a\0b\u{1b}c\u{9b}d\\u0000{}", "x".repeat(300));
+    let mut claims = claims("alice", json!(["payments"]));
+    (claims["azp"], claims["jti"], claims["act"]) = (json!(long), json!(long), json!({ "sub": long }));
+    let (bearer, agent) = (format!("Bearer {}", token(&claims)), format!("a\tb{}", "x".repeat(300)));
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("content-type", "application/json"),
+        ("user-agent", agent.as_str()),
+    ];
+    let body = json!({ "password": PASSWORD }).to_string();
+    let path = "/v1/instances/pay-1/password-resets";
+    assert_eq!(raw(gateway.address, &request("POST", path, &headers, Some(body.as_bytes()))).status, 201);
+    let intent = gateway.records_of("intent", 1).remove(0);
+    let of_tokens = format!("abcd\\u0000{}", "x".repeat(245));
+    for name in ["client", "actor", "tokenId"] {
+        assert_eq!(intent[name], of_tokens, "{name}");
+    }
+    assert_eq!(intent["userAgent"], format!("ab{}", "x".repeat(254)));
 }
