@@ -133,7 +133,7 @@ impl App {
         tracing::info!(policy.revision = %revision.id(), teams = revision.team_count(), "the policies are loaded");
         let callers = bind("server.listen", config.server.listen)?;
         let operations = bind("operations.listen", config.operations.listen)?;
-        let trail = Arc::new(Trail::start(&config.audit.path, metrics.clone())?);
+        let trail = Arc::new(Trail::start(&config.audit, metrics.clone())?);
         let drain = Drain::default();
         let upstream = Arc::new(config.upstream);
         let mirror = Arc::new(Mirror::new(&config.inventory, metrics.clone()));

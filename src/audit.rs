@@ -4,37 +4,45 @@
 //! writer, and none is ever updated. A reset's present state is a projection beside it, written in the same
 //! transaction and rebuildable from the records. `docs/audit.md` describes the record.
 
+mod anchors;
+mod checkpoint;
+mod commit;
+mod event;
 mod find;
 mod lock;
 mod read;
 mod record;
 mod sqlite;
+mod store;
+mod thread;
 mod verify;
-#[expect(dead_code, reason = "an open reset posts its own end, which `Writer::abandon` cannot name")]
 mod writer;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::authn::{Identity, Origin};
 use crate::authz::Authorized;
+use crate::config;
 use crate::domain::{Effort, InstanceId, Outcome, RequestId, ResetId, Status, TeamName};
 use crate::http::{Digest, Target};
 use crate::metrics::Metrics;
 use crate::ratelimit::{Charged, Permit};
 
+pub use checkpoint::{Checkpoint, KeyFault, NoCheckpoint, PublicKeys, SigningKey};
+pub use event::{Event, KeyUse, Part};
 pub use find::Recorded;
 pub use lock::Locked;
 pub use read::{ReadError, Reader};
-pub use record::{Facts, Refused};
+pub use record::{Facts, Kind, NoKind, Refused};
+pub use store::{ChainEnds, Filter, OpenError, Order, Place, StoreError, Stored};
 pub use verify::{Finding, Verified};
 pub use writer::WriteError;
 
-use record::Kind;
-use writer::{Draft, Projection, Writer};
+use writer::{Draft, Writer};
 
 /// The one trail of this process.
 pub struct Trail {
@@ -43,21 +51,8 @@ pub struct Trail {
     metrics: Arc<Metrics>,
 }
 
-/// Why the trail cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    #[error(transparent)]
-    Locked(#[from] Locked),
-    #[error("the trail {path} cannot be opened: {source}")]
-    Store { path: String, source: rusqlite::Error },
-    #[error("the trail {path} cannot be created: {source}")]
-    Io { path: String, source: std::io::Error },
-    #[error("the trail {path} is of version {found}; this zengate writes version {}", sqlite::VERSION)]
-    Version { path: String, found: i64 },
-}
-
 /// Where a record stands, and its hash: given to the caller, it proves later that the record was not changed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     pub writer: String,
     pub sequence: u64,
@@ -151,12 +146,11 @@ pub struct Receipt {
 }
 
 impl Trail {
-    /// Takes the writer's lock, closes what dead writers left open as `unknown`, and starts a chain.
-    pub fn start(path: &Path, metrics: Arc<Metrics>) -> Result<Self, OpenError> {
-        let writer = Writer::start(path, metrics.clone())?;
-        let store = |source| OpenError::Store { path: path.display().to_string(), source };
-        let reader = Reader::open(path).map_err(store)?;
-        Ok(Self { writer, reader, metrics })
+    /// Starts a chain in the store, and closes what dead writers left open as `unknown`.
+    pub fn start(settings: &config::Audit, metrics: Arc<Metrics>) -> Result<Self, OpenError> {
+        let key = SigningKey::load(&settings.signing_key_file, settings.make_signing_key)?;
+        let writer = Writer::start(settings, key, || {}, metrics.clone())?;
+        Ok(Self { writer, reader: Reader::open(settings)?, metrics })
     }
 
     /// Puts a reset on record, and with it the digest of what may be sent. When this returns an intent, its record is
@@ -183,8 +177,7 @@ impl Trail {
         };
         let digest = target.digest(&reset.instance);
         let facts = Facts::of_intent(id, &permit, &digest);
-        let draft = Draft::new(Kind::Intent, now, &facts, Projection::Open(Box::new(reset.clone())));
-        match self.writer.write(draft).await {
+        match self.writer.write(Draft::intent(now, &facts, &reset)).await {
             Ok(position) => {
                 let (authorized, charged) = permit.into_parts();
                 reset.receipt = position;
@@ -212,7 +205,7 @@ impl Trail {
             }
         }
         let now = now();
-        let draft = outcome_draft(&intent.open.about, &outcome, Some(effort), now, None);
+        let draft = Draft::outcome(&intent.open.about, &outcome, Some(effort), now, None);
         let recorded = self.writer.write(draft).await.is_ok();
         let arrived = intent.open.about.arrived;
         let Intent { mut reset, .. } = intent;
@@ -225,7 +218,7 @@ impl Trail {
 
     /// Corrects an `unknown` by an answer that came late.
     pub async fn correct(&self, about: &About, outcome: &Outcome, effort: Effort) {
-        let draft = outcome_draft(about, outcome, Some(effort), now(), Some("late answer"));
+        let draft = Draft::outcome(about, outcome, Some(effort), now(), Some("late answer"));
         if self.writer.write(draft).await.is_ok() {
             self.metrics.corrected(outcome.status().as_str());
             tracing::info!(audit.id = %about.reset, outcome = outcome.status().as_str(), "an answer came late and corrects the reset's outcome");
@@ -234,7 +227,22 @@ impl Trail {
 
     /// Puts a refusal on record. Nobody waits for it: a caller is refused whether or not the trail works.
     pub fn refuse(&self, facts: &Facts<'_>) {
-        self.writer.post(Draft::new(Kind::Refused, Timestamp::now(), facts, Projection::None));
+        self.writer.post(Draft::refused(Timestamp::now(), facts));
+    }
+
+    /// Puts on record that a caller reads the trail. Nobody waits for it.
+    pub fn note_read(&self, facts: &Facts<'_>) {
+        self.writer.post(Draft::read(Timestamp::now(), facts));
+    }
+
+    /// Puts on record what the gateway does with itself. Nobody waits for it.
+    pub fn note(&self, event: &Event<'_>) {
+        self.writer.post(Draft::event(event));
+    }
+
+    /// What reads it.
+    pub fn reader(&self) -> &Reader {
+        &self.reader
     }
 
     /// The reset of this id, from the projection.
@@ -247,6 +255,11 @@ impl Trail {
         self.writer.healthy()
     }
 
+    /// Whether free space is below its reserve, so that it is kept for intents and outcomes.
+    pub fn scarce(&self) -> bool {
+        self.writer.scarce()
+    }
+
     /// Writes what is queued and the `stop` record, and gives the lock up. Blocks until it is done.
     pub fn stop(&self) {
         self.writer.stop();
@@ -256,24 +269,6 @@ impl Trail {
 /// In the precision that records and answers have.
 fn now() -> Timestamp {
     Timestamp::from_millisecond(Timestamp::now().as_millisecond()).expect("the present is within bounds")
-}
-
-fn outcome_draft(
-    about: &About,
-    outcome: &Outcome,
-    effort: Option<Effort>,
-    at: Timestamp,
-    cause: Option<&'static str>,
-) -> Draft {
-    let facts = Facts::of_outcome(about, outcome, effort, cause);
-    let projection = Projection::Close { id: about.reset, outcome: outcome.clone(), at };
-    Draft::new(Kind::Outcome, at, &facts, projection)
-}
-
-/// For a writer that is gone: all that is read of its resets is their ids.
-fn close_draft(id: ResetId, outcome: &Outcome, at: Timestamp, cause: Option<&'static str>) -> Draft {
-    let facts = Facts::of_bare_outcome(id, outcome, cause);
-    Draft::new(Kind::Outcome, at, &facts, Projection::Close { id, outcome: outcome.clone(), at })
 }
 
 impl About {
@@ -317,7 +312,7 @@ impl Drop for OpenReset {
             charged.keep();
             let unknown = Outcome::Unknown { upstream_code: None, upstream_request_id: None };
             self.metrics.reset(unknown.status().as_str());
-            self.writer.post(outcome_draft(&self.about, &unknown, None, now(), Some("abandoned")));
+            self.writer.post(Draft::outcome(&self.about, &unknown, None, now(), Some("abandoned")));
         }
     }
 }

@@ -60,6 +60,7 @@ pub struct Metrics {
     audit_failures: IntCounter,
     audit_pending: IntGauge,
     audit_lost: IntCounter,
+    audit_free: IntGauge,
     policy_revision: GaugeVec,
     policy_reload_good: IntGauge,
     shadow_revision: GaugeVec,
@@ -273,6 +274,7 @@ impl Metrics {
                 "zengate_audit_pending_records",
                 "Records that wait to be committed again after a failure.",
             ),
+            audit_free: gauge("zengate_audit_free_bytes", "Bytes that are free where the trail is kept."),
             audit_lost: counter(
                 "zengate_audit_lost_records_total",
                 "Records of refusals that the trail did not take; nothing that was sent is ever among them.",
@@ -484,10 +486,14 @@ impl Metrics {
         self.audit_commit_duration.observe(took.as_secs_f64());
     }
 
-    /// A commit failed; `pending` records wait for the next try.
-    pub fn commit_failed(&self, pending: usize) {
+    /// A commit failed.
+    pub fn commit_failed(&self) {
         self.audit_failures.inc();
-        self.pending(pending);
+    }
+
+    /// Bytes that are free where the trail is kept.
+    pub fn audit_free(&self, bytes: u64) {
+        self.audit_free.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     }
 
     /// Refusals that are not on record and will not be.

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
 
 use super::read::{ReadError, Reader};
+use super::store::{Filter, Order};
 use crate::domain::{InstanceId, Revision, TeamName};
 
 /// A record of a call or of its outcome, as far as it tells what was decided and why.
@@ -51,8 +52,8 @@ impl Reader {
     pub fn about(&self, id: &str) -> Result<Vec<Recorded>, ReadError> {
         let mut search = Search { ids: vec![id.to_owned()], found: Vec::new() };
         let mut failed = None;
-        self.records(|record| {
-            failed = search.look(record).err();
+        self.each(&Filter::default(), Order::OldestFirst, |stored| {
+            failed = search.look(&stored.record).err();
             failed.is_none()
         })?;
         failed.map_or(Ok(search.found), |error| Err(error.into()))

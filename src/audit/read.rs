@@ -1,22 +1,26 @@
-use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use rusqlite::Connection;
+use serde::Deserialize;
 
-use super::{Reset, sqlite};
+use super::Reset;
+use super::store::{self, ChainEnds, Filter, OpenError, Order, Place, Source, StoreError, Stored};
+use crate::config;
 use crate::domain::ResetId;
+
+/// Records that are read at a time: reading never holds many in memory, nor a transaction open.
+const BATCH: usize = 500;
 
 /// Reads the trail beside whoever writes it.
 #[derive(Clone)]
 pub struct Reader {
-    connection: Arc<Mutex<Connection>>,
+    source: Arc<dyn Source>,
 }
 
 /// Why the trail cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     #[error("the trail cannot be read: {0}")]
-    Store(#[from] rusqlite::Error),
+    Store(#[from] StoreError),
     #[error("a record that names the id is not as zengate writes it: {0}")]
     Record(#[from] serde_json::Error),
     #[error("the read was cut short by a stop")]
@@ -24,43 +28,110 @@ pub enum ReadError {
 }
 
 impl Reader {
-    /// Opens the trail read-only; it must exist.
-    pub fn open(path: &Path) -> Result<Self, rusqlite::Error> {
-        Ok(Self { connection: Arc::new(Mutex::new(sqlite::open_read_only(path)?)) })
+    /// Opens the trail for reading; it must exist.
+    pub fn open(settings: &config::Audit) -> Result<Self, OpenError> {
+        Ok(Self { source: store::open_source(settings)? })
+    }
+
+    pub(super) fn source(&self) -> &dyn Source {
+        &*self.source
     }
 
     /// The reset of this id, from the projection. Reads off the worker threads.
     pub async fn reset(&self, id: ResetId) -> Result<Option<Reset>, ReadError> {
-        let connection = self.connection.clone();
-        let read = tokio::task::spawn_blocking(move || {
-            sqlite::reset(&connection.lock().expect("nothing panics while it holds the lock"), id)
-        });
+        self.off(move |source| source.reset(id)).await
+    }
+
+    /// Up to `limit` records that fit, on from `after`. Reads off the worker threads.
+    pub async fn page(
+        &self,
+        filter: Filter,
+        order: Order,
+        after: Option<Place>,
+        limit: usize,
+    ) -> Result<Vec<Stored>, ReadError> {
+        self.off(move |source| source.page(&filter, order, after.as_ref(), limit)).await
+    }
+
+    async fn off<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&dyn Source) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, ReadError> {
+        let source = self.source.clone();
+        let read = tokio::task::spawn_blocking(move || read(&*source));
         Ok(read.await.map_err(|_| ReadError::Stopped)??)
     }
 
-    /// Gives every record's bytes, in the order they were written, until `each` says enough.
-    pub fn records(&self, mut each: impl FnMut(&str) -> bool) -> Result<(), ReadError> {
-        let connection = self.connection.lock().expect("nothing panics while it holds the lock");
-        let mut statement = connection.prepare("SELECT record FROM records ORDER BY position")?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            if !each(row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?) {
-                break;
-            }
-        }
-        Ok(())
+    /// Gives every record that fits, until `each` says enough. Blocks.
+    pub fn each(
+        &self,
+        filter: &Filter,
+        order: Order,
+        each: impl FnMut(Stored) -> bool,
+    ) -> Result<(), ReadError> {
+        Ok(self::each(&*self.source, filter, order, each)?)
     }
 
-    /// Gives writer, sequence, hash and bytes of every record, chain by chain.
-    pub(super) fn chains(&self, mut each: impl FnMut(&str, u64, &str, &str)) -> Result<(), ReadError> {
-        let connection = self.connection.lock().expect("nothing panics while it holds the lock");
-        let mut statement = connection
-            .prepare("SELECT writer, sequence, hash, record FROM records ORDER BY writer, sequence")?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            let text = |column| row.get_ref(column)?.as_str().map_err(rusqlite::Error::from);
-            each(text(0)?, row.get::<_, i64>(1)? as u64, text(2)?, text(3)?);
+    /// The ends of every chain. Blocks.
+    pub fn chains(&self) -> Result<Vec<ChainEnds>, ReadError> {
+        Ok(self.source.chains()?)
+    }
+
+    /// Gives the records of one chain after this sequence, until `each` says enough. Blocks.
+    pub fn each_since(
+        &self,
+        writer: &str,
+        sequence: u64,
+        each: impl FnMut(Stored) -> bool,
+    ) -> Result<(), ReadError> {
+        Ok(each_since(&*self.source, writer, sequence, each)?)
+    }
+}
+
+/// Gives every record that fits, until `each` says enough, batch by batch.
+pub(super) fn each(
+    source: &dyn Source,
+    filter: &Filter,
+    order: Order,
+    mut each: impl FnMut(Stored) -> bool,
+) -> Result<(), StoreError> {
+    let mut after: Option<Place> = None;
+    loop {
+        let page = source.page(filter, order, after.as_ref(), BATCH)?;
+        let full = page.len() == BATCH;
+        after = page.last().map(Stored::place);
+        if !page.into_iter().all(&mut each) || !full {
+            return Ok(());
         }
-        Ok(())
+    }
+}
+
+/// Gives the records of one chain after this sequence, until `each` says enough, batch by batch.
+pub(super) fn each_since(
+    source: &dyn Source,
+    writer: &str,
+    mut sequence: u64,
+    mut each: impl FnMut(Stored) -> bool,
+) -> Result<(), StoreError> {
+    loop {
+        let batch = source.since(writer, sequence, BATCH)?;
+        let full = batch.len() == BATCH;
+        sequence = batch.last().map_or(sequence, |stored| stored.position.sequence);
+        if !batch.into_iter().all(&mut each) || !full {
+            return Ok(());
+        }
+    }
+}
+
+impl Stored {
+    /// Where it stands in the order of time.
+    pub fn place(&self) -> Place {
+        #[derive(Deserialize)]
+        struct Timed {
+            time: String,
+        }
+        // What is no record has no time, and stands first.
+        let time = serde_json::from_str(&self.record).map_or_else(|_| String::new(), |Timed { time }| time);
+        Place { time, writer: self.position.writer.clone(), sequence: self.position.sequence }
     }
 }

@@ -1,5 +1,6 @@
 mod text;
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -20,12 +21,70 @@ const VERSION: u8 = 2;
 /// What a record is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Kind {
+pub enum Kind {
     Start,
     Stop,
     Refused,
     Intent,
     Outcome,
+    /// Of the gateway itself, see [`super::Event`].
+    Checkpoint,
+    Policy,
+    Key,
+    Degraded,
+    Pruned,
+    Restored,
+    /// The trail was read by a caller.
+    Read,
+}
+
+/// It names no kind of record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be one of {}", Kind::ALL.map(Kind::as_str).join(", "))]
+pub struct NoKind;
+
+impl Kind {
+    /// All there are.
+    pub const ALL: [Self; 12] = [
+        Self::Start,
+        Self::Stop,
+        Self::Refused,
+        Self::Intent,
+        Self::Outcome,
+        Self::Checkpoint,
+        Self::Policy,
+        Self::Key,
+        Self::Degraded,
+        Self::Pruned,
+        Self::Restored,
+        Self::Read,
+    ];
+
+    /// As records write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Refused => "refused",
+            Self::Intent => "intent",
+            Self::Outcome => "outcome",
+            Self::Checkpoint => "checkpoint",
+            Self::Policy => "policy",
+            Self::Key => "key",
+            Self::Degraded => "degraded",
+            Self::Pruned => "pruned",
+            Self::Restored => "restored",
+            Self::Read => "read",
+        }
+    }
+}
+
+impl FromStr for Kind {
+    type Err = NoKind;
+
+    fn from_str(name: &str) -> Result<Self, NoKind> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name).ok_or(NoKind)
+    }
 }
 
 /// Everything a record says besides its place in the chain. An absent field does not apply.
@@ -90,10 +149,6 @@ pub struct Facts<'f> {
     upstream_code: Option<&'f str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     upstream_request_id: Option<&'f str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    version: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    heads: Option<Vec<Head>>,
 }
 
 /// Why a request was refused, as records name it.
@@ -127,19 +182,7 @@ pub enum Refused {
     Trail,
 }
 
-/// The last record of another writer's chain, as a start record anchors it.
-#[derive(Debug, Serialize)]
-pub(super) struct Head {
-    pub(super) writer: String,
-    pub(super) sequence: u64,
-    pub(super) hash: String,
-}
-
 impl<'f> Facts<'f> {
-    pub(super) fn of_start(heads: Vec<Head>) -> Self {
-        Self { version: Some(env!("CARGO_PKG_VERSION")), heads: Some(heads), ..Self::default() }
-    }
-
     pub(super) fn of_identity(identity: &'f Identity, origin: &'f Origin) -> Self {
         Self {
             request_id: Some(origin.request_id.as_str()),
@@ -217,14 +260,7 @@ impl<'f> Facts<'f> {
             attempts: effort.map(|effort| effort.attempts),
             upstream_ms: effort.and_then(|effort| effort.upstream).map(milliseconds),
             total_ms: about.arrived.map(|arrived| milliseconds(arrived.elapsed())),
-            ..Self::of_bare_outcome(about.reset, outcome, cause)
-        }
-    }
-
-    /// An outcome of which only the reset's id is known.
-    pub(super) fn of_bare_outcome(id: ResetId, outcome: &'f Outcome, cause: Option<&'static str>) -> Self {
-        Self {
-            reset_id: Some(id.to_string()),
+            reset_id: Some(about.reset.to_string()),
             outcome: Some(outcome.status().as_str()),
             cause: cause.or(match outcome {
                 Outcome::NotSent(Unsent::Mismatched) => Some("digest mismatch"),
@@ -289,13 +325,13 @@ fn milliseconds(time: Duration) -> u64 {
 }
 
 /// The rest of a record, ready to be put behind its place in the chain: `"kind":…}`.
-pub(super) fn rest(kind: Kind, time: Timestamp, facts: &Facts<'_>) -> String {
+pub(super) fn rest(kind: Kind, time: Timestamp, facts: &impl Serialize) -> String {
     #[derive(Serialize)]
-    struct Rest<'r> {
+    struct Rest<'r, F> {
         kind: Kind,
         time: String,
         #[serde(flatten)]
-        facts: &'r Facts<'r>,
+        facts: &'r F,
     }
     let rest = Rest { kind, time: rfc3339(time), facts };
     let mut text = text::json(&rest);
@@ -305,26 +341,31 @@ pub(super) fn rest(kind: Kind, time: Timestamp, facts: &Facts<'_>) -> String {
 
 /// The end of one writer's chain.
 #[derive(Debug, Clone)]
-pub(super) struct Chain {
-    writer: String,
-    sequence: u64,
-    previous: String,
-}
+pub(super) struct Chain(Position);
 
 impl Chain {
     pub(super) fn new(writer: String) -> Self {
-        Self { writer, sequence: 0, previous: "0".repeat(64) }
+        Self(Position { writer, sequence: 0, hash: "0".repeat(64) })
+    }
+
+    pub(super) fn writer(&self) -> &str {
+        &self.0.writer
+    }
+
+    /// Its last record; of sequence 0 while it has none.
+    pub(super) fn head(&self) -> &Position {
+        &self.0
     }
 
     /// The record's bytes: SHA-256 of exactly these is its hash.
     pub(super) fn append(&mut self, rest: &str) -> (Position, String) {
-        let Self { writer, sequence, previous } = self;
+        let Self(Position { writer, sequence, hash: previous }) = self;
         *sequence += 1;
         let record = format!(
             r#"{{"v":{VERSION},"writer":"{writer}","sequence":{sequence},"previous":"{previous}",{rest}"#
         );
         *previous = hash(&record);
-        (Position { writer: writer.clone(), sequence: *sequence, hash: previous.clone() }, record)
+        (self.0.clone(), record)
     }
 }
 

@@ -28,7 +28,8 @@ impl Fixture {
     }
 
     fn trail(&self) -> Trail {
-        Trail::start(&self.path(), self.metrics.clone()).unwrap_or_else(|e| panic!("{e}"))
+        Trail::start(&config::Audit::sqlite(&self.path()), self.metrics.clone())
+            .unwrap_or_else(|e| panic!("{e}"))
     }
 
     fn permit(&self, instance: &str) -> Permit {
@@ -37,17 +38,22 @@ impl Fixture {
 
     fn records(&self) -> Vec<Value> {
         let mut records = Vec::new();
-        let reader = Reader::open(&self.path()).expect("readable");
-        let each = |record: &str| {
-            records.push(serde_json::from_str(record).expect("JSON"));
+        let reader = Reader::open(&config::Audit::sqlite(&self.path())).expect("readable");
+        let each = |stored: Stored| {
+            records.push(serde_json::from_str(&stored.record).expect("JSON"));
             true
         };
-        reader.records(each).expect("readable");
+        reader.each(&Filter::default(), Order::OldestFirst, each).expect("readable");
         records
     }
 
     fn good(&self) -> bool {
-        Reader::open(&self.path()).expect("readable").verify().expect("readable").findings.is_empty()
+        Reader::open(&config::Audit::sqlite(&self.path()))
+            .expect("readable")
+            .verify()
+            .expect("readable")
+            .findings
+            .is_empty()
     }
 }
 
@@ -86,7 +92,7 @@ async fn an_intent_is_on_disk_before_it_is_had_and_its_outcome_after() {
     );
     trail.stop();
     let records = fixture.records();
-    assert_eq!(kinds(&records), ["start", "intent", "outcome", "stop"]);
+    assert_eq!(kinds(&records), ["start", "intent", "outcome", "stop", "checkpoint"]);
     assert_eq!(records[1]["sequence"], receipt.reset().receipt.sequence);
     assert_eq!((&records[2]["attempts"], &records[2]["upstreamMs"]), (&json!(2), &json!(34)));
     assert!(records[2]["totalMs"].is_u64(), "{records:#?}");
@@ -158,7 +164,7 @@ async fn many_at_once_share_commits_and_stay_in_order() {
     let ids = tasks.join_all().await;
     trail.stop();
     let records = fixture.records();
-    assert_eq!(records.len(), 102);
+    assert_eq!(records.len(), 103, "with start, stop and checkpoint");
     assert!(fixture.good());
     for id in ids {
         let of =
@@ -175,19 +181,26 @@ async fn many_at_once_share_commits_and_stay_in_order() {
 fn one_writer_at_a_time() {
     let fixture = Fixture::new();
     let trail = fixture.trail();
-    let second = Trail::start(&fixture.path(), fixture.metrics.clone()).err().expect("refused");
+    let second = Trail::start(&config::Audit::sqlite(&fixture.path()), fixture.metrics.clone())
+        .err()
+        .expect("refused");
     assert!(matches!(second, OpenError::Locked(Locked::Held { .. })), "{second}");
     trail.stop();
-    assert!(Trail::start(&fixture.path(), fixture.metrics.clone()).is_ok(), "the lock is given up at a stop");
+    assert!(
+        Trail::start(&config::Audit::sqlite(&fixture.path()), fixture.metrics.clone()).is_ok(),
+        "the lock is given up at a stop"
+    );
 }
 
 #[test]
 fn a_trail_of_another_version_is_left_alone() {
     let fixture = Fixture::new();
     fixture.trail().stop();
-    Connection::open(fixture.path()).expect("opened").pragma_update(None, "user_version", 2).expect("set");
-    let refused = Trail::start(&fixture.path(), fixture.metrics.clone()).err().expect("refused");
-    assert!(matches!(refused, OpenError::Version { found: 2, .. }), "{refused}");
+    Connection::open(fixture.path()).expect("opened").pragma_update(None, "user_version", 3).expect("set");
+    let refused = Trail::start(&config::Audit::sqlite(&fixture.path()), fixture.metrics.clone())
+        .err()
+        .expect("refused");
+    assert!(matches!(refused, OpenError::Version { needs: 3, has: 2, .. }), "{refused}");
 }
 
 #[tokio::test]

@@ -40,36 +40,34 @@ impl Reader {
     /// no trace here: that takes a receipt or a later chain's `start`, which names the heads it saw.
     pub fn verify(&self) -> Result<Verified, ReadError> {
         let mut verified = Verified::default();
-        let mut at: Option<(String, u64, String)> = None;
-        self.chains(|writer, sequence, hash, bytes| {
-            verified.records += 1;
-            let mut find =
-                |what| verified.findings.push(Finding { writer: writer.to_owned(), sequence, what });
-            let (expected, previous) = match at.take() {
-                Some((same, last, hash)) if same == writer => (last + 1, hash),
-                _ => {
-                    verified.chains += 1;
-                    (1, "0".repeat(64))
+        for chain in self.chains()? {
+            verified.chains += 1;
+            let mut at = (0, "0".repeat(64));
+            self.each_since(&chain.last.writer, 0, |stored| {
+                verified.records += 1;
+                let super::Position { writer, sequence, hash } = stored.position;
+                let (last, previous) = std::mem::replace(&mut at, (sequence, hash.clone()));
+                let mut find =
+                    |what| verified.findings.push(Finding { writer: writer.clone(), sequence, what });
+                if sequence != last + 1 {
+                    find("records before it are missing");
                 }
-            };
-            if sequence != expected {
-                find("records before it are missing");
-            }
-            if record::hash(bytes) != hash {
-                find("its bytes do not have the hash beside them: it was changed");
-            }
-            match serde_json::from_str::<Claimed>(bytes) {
-                Ok(claimed) if claimed.writer != writer || claimed.sequence != sequence => {
-                    find("its bytes name another place: it was moved");
+                if record::hash(&stored.record) != hash {
+                    find("its bytes do not have the hash beside them: it was changed");
                 }
-                Ok(claimed) if sequence == expected && claimed.previous != previous => {
-                    find("it does not follow the record before it");
+                match serde_json::from_str::<Claimed>(&stored.record) {
+                    Ok(claimed) if claimed.writer != writer || claimed.sequence != sequence => {
+                        find("its bytes name another place: it was moved");
+                    }
+                    Ok(claimed) if sequence == last + 1 && claimed.previous != previous => {
+                        find("it does not follow the record before it");
+                    }
+                    Ok(_) => {}
+                    Err(_) => find("its bytes are not a record"),
                 }
-                Ok(_) => {}
-                Err(_) => find("its bytes are not a record"),
-            }
-            at = Some((writer.to_owned(), sequence, hash.to_owned()));
-        })?;
+                true
+            })?;
+        }
         Ok(verified)
     }
 }

@@ -1,7 +1,8 @@
 use std::path::Path;
 
 use super::{Failure, load, say};
-use crate::audit::Reader;
+use crate::audit::{Filter, Order, Reader};
+use crate::config;
 
 /// Look at the audit trail
 #[derive(clap::Subcommand)]
@@ -13,12 +14,12 @@ pub(super) enum Audit {
 }
 
 pub(super) fn run(arguments: &Audit, file: &Path) -> Result<(), Failure> {
-    let reader = open(&load(file)?.audit.path)?;
+    let reader = open(&load(file)?.audit)?;
     match arguments {
         Audit::List => {
             let mut told = Ok(());
-            let read = reader.records(|record| {
-                told = say(record);
+            let read = reader.each(&Filter::default(), Order::OldestFirst, |stored| {
+                told = say(stored.record);
                 told.is_ok()
             });
             read.map_err(Failure::finding).and(told)
@@ -35,8 +36,7 @@ pub(super) fn run(arguments: &Audit, file: &Path) -> Result<(), Failure> {
     }
 }
 
-/// The trail of this path, to be read.
-pub(super) fn open(path: &Path) -> Result<Reader, Failure> {
-    Reader::open(path)
-        .map_err(|e| Failure::Finding(format!("the trail {} cannot be read: {e}", path.display())))
+/// The trail, to be read.
+pub(super) fn open(settings: &config::Audit) -> Result<Reader, Failure> {
+    Reader::open(settings).map_err(Failure::finding)
 }

@@ -6,7 +6,8 @@ use serde_json::Value;
 
 use super::demo::World;
 use super::{Failure, say};
-use crate::audit::Reader;
+use crate::audit::{Filter, Order, Reader, Stored};
+use crate::config;
 use crate::http::plain;
 
 struct Step<'s> {
@@ -91,14 +92,15 @@ async fn loaded(world: &World, list: &str) -> Result<(), Failure> {
 
 /// The trail has the reset's two records, and its chain holds.
 fn trail(world: &World, id: &str) -> Result<(), Failure> {
-    let reader = Reader::open(&world.config.with_file_name("zengate.db")).map_err(Failure::finding)?;
+    let reader = Reader::open(&config::Audit::sqlite(&world.config.with_file_name("zengate.db")))
+        .map_err(Failure::finding)?;
     say(
         "Step 11. What the audit trail keeps of the first reset: the intent, on disk before the call, and the outcome\n",
     )?;
     let mut records = Vec::new();
-    let read = reader.records(|record| {
+    let read = reader.each(&Filter::default(), Order::OldestFirst, |Stored { record, .. }| {
         if record.contains(id) {
-            records.push(record.to_owned());
+            records.push(record);
         }
         true
     });

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -169,11 +169,54 @@ pub struct Inventory {
 /// Longest time, in seconds, in which a spent burst is all there again.
 const LONGEST_REFILL: u128 = 31_536_000;
 
-/// `[audit]`: where the trail is kept.
+/// `[audit]`: where the trail is kept, and how it is proved.
 #[derive(Debug, Clone)]
 pub struct Audit {
-    /// `audit.path`, default `zengate.db`; the writer's lock lies beside it.
-    pub path: PathBuf,
+    pub store: AuditStore,
+    /// `audit.signing_key_file`, the Ed25519 key of checkpoints; default: `audit.path` with `.signing-key` behind it.
+    pub signing_key_file: PathBuf,
+    /// Whether a key that is not there is made: only where the file was not named.
+    pub make_signing_key: bool,
+    /// `audit.checkpoint_records`, default 1000: most records from one checkpoint to the next.
+    pub checkpoint_records: u64,
+    /// `audit.checkpoint_seconds`, default 60: longest time from a record to a checkpoint.
+    pub checkpoint_interval: Duration,
+    /// `audit.timeout_seconds`, default 5: longest wait for an intent to be durable; past it the reset is refused.
+    pub timeout: Duration,
+    /// `audit.reserve_mib`, default 64: with less free space, refusals are recorded once a caller and minute.
+    pub reserve_bytes: u64,
+}
+
+impl Audit {
+    /// A trail in this SQLite file, all else by default.
+    pub fn sqlite(path: &Path) -> Self {
+        Self {
+            store: AuditStore::Sqlite { path: path.to_owned() },
+            signing_key_file: beside(path),
+            make_signing_key: true,
+            checkpoint_records: 1000,
+            checkpoint_interval: Duration::from_secs(60),
+            timeout: Duration::from_secs(5),
+            reserve_bytes: 64 << 20,
+        }
+    }
+}
+
+/// Where the key of a trail's checkpoints lies unless it is named.
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".signing-key");
+    PathBuf::from(name)
+}
+
+/// What keeps the trail (`audit.store`).
+#[derive(Debug, Clone)]
+pub enum AuditStore {
+    /// `sqlite`, the default.
+    Sqlite {
+        /// `audit.path`, default `zengate.db`; the writer's lock lies beside it.
+        path: PathBuf,
+    },
 }
 
 /// `[telemetry]`
@@ -279,7 +322,26 @@ fn inventory(mut table: Table<'_>) -> Option<Inventory> {
 
 fn audit(mut table: Table<'_>) -> Option<Audit> {
     table.choice("store", "sqlite", &[("sqlite", ())]);
-    table.path("path", Some("zengate.db")).map(|path| Audit { path })
+    let path = table.path("path", Some("zengate.db"));
+    let make_signing_key = !table.has("signing_key_file");
+    let signing_key_file = match (make_signing_key, &path) {
+        (false, _) => table.path("signing_key_file", None),
+        (true, Some(path)) => Some(beside(path)),
+        (true, None) => None,
+    };
+    let checkpoint_records = table.integer("checkpoint_records", Some(1000), 1..=1_000_000);
+    let checkpoint_interval = seconds(&mut table, "checkpoint_seconds", 60, 1..=3600);
+    let timeout = seconds(&mut table, "timeout_seconds", 5, 1..=60);
+    let reserve_mib = table.integer("reserve_mib", Some(64), 0..=1_048_576);
+    Some(Audit {
+        store: AuditStore::Sqlite { path: path? },
+        signing_key_file: signing_key_file?,
+        make_signing_key,
+        checkpoint_records: checkpoint_records?,
+        checkpoint_interval: checkpoint_interval?,
+        timeout: timeout?,
+        reserve_bytes: reserve_mib? << 20,
+    })
 }
 
 /// A text that becomes part of a header: printable ASCII.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::sync::oneshot;
 use zengate::app::{App, Reloader};
-use zengate::audit::Reader;
+use zengate::audit::{Filter, Order, Reader};
 use zengate::config::Config;
 use zengate::simulator::{Settings, Simulator, parse_instances};
 
@@ -197,12 +197,13 @@ impl Drop for TestGateway {
 /// What the trail holds, read beside its writer.
 pub fn records(trail: &Path) -> Vec<Value> {
     let mut records = Vec::new();
-    let reader = Reader::open(trail).expect("readable");
-    let each = |record: &str| {
-        records.push(serde_json::from_str(record).expect("a record is JSON"));
-        true
-    };
-    reader.records(each).expect("readable");
+    let reader = Reader::open(&zengate::config::Audit::sqlite(trail)).expect("readable");
+    reader
+        .each(&Filter::default(), Order::OldestFirst, |stored| {
+            records.push(serde_json::from_str(&stored.record).expect("a record is JSON"));
+            true
+        })
+        .expect("readable");
     records
 }
 

@@ -23,11 +23,10 @@ struct Now {
 /// Tells what the trail has of a reset or a call, and what would be decided now; whether all of it is allowed now.
 pub(super) fn explain_again(id: &str, sources: &Sources, config: Option<&Path>) -> Result<bool, Failure> {
     let config = load(file(config))?;
-    let trail = &config.audit.path;
-    let records = audit::open(trail)?.about(id).map_err(Failure::finding)?;
+    let records = audit::open(&config.audit)?.about(id).map_err(Failure::finding)?;
     let (outcomes, decided): (Vec<_>, Vec<_>) = records.iter().partition(|record| record.kind == "outcome");
     if decided.is_empty() {
-        return Err(Failure::Finding(format!("the trail {} has no decision on {id}", trail.display())));
+        return Err(Failure::Finding(format!("the trail has no decision on {id}")));
     }
     for record in &decided {
         show(record)?;

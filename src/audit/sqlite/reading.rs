@@ -1,0 +1,194 @@
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::str::FromStr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use rusqlite::types::{ToSql, Type};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::schema;
+use crate::audit::store::{ChainEnds, Filter, OpenError, Order, Place, Source, StoreError, Stored};
+use crate::audit::{Position, Reset};
+use crate::domain::{ResetId, Status, rfc3339};
+
+/// A connection that reads beside whoever writes.
+pub(in crate::audit) struct Reading(Mutex<Connection>);
+
+/// Of the table `resets`, in the order of [`reset_of`].
+pub(super) const COLUMNS: &str = "id, instance, team, status, request_id, upstream_request_id, upstream_code, \
+                                  reason, ticket, policies, created_at, finished_at, writer, sequence, hash";
+
+impl Reading {
+    pub(in crate::audit) fn open(path: &Path) -> Result<Self, OpenError> {
+        schema::open_read_only(path).map(|connection| Self(Mutex::new(connection)))
+    }
+
+    /// A statement that panicked has left nothing half done.
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Source for Reading {
+    fn reset(&self, id: ResetId) -> Result<Option<Reset>, StoreError> {
+        let connection = self.connection();
+        let mut statement =
+            connection.prepare_cached(&format!("SELECT {COLUMNS} FROM resets WHERE id = ?1"))?;
+        Ok(statement.query_row([id.to_string()], reset_of).optional()?)
+    }
+
+    fn resets_after(&self, id: Option<ResetId>, limit: usize) -> Result<Vec<Reset>, StoreError> {
+        let connection = self.connection();
+        let next = format!("SELECT {COLUMNS} FROM resets WHERE id > ?1 ORDER BY id LIMIT ?2");
+        let mut statement = connection.prepare_cached(&next)?;
+        let after = id.map_or_else(String::new, |id| id.to_string());
+        let resets = statement.query_map(params![after, limit as i64], reset_of)?;
+        Ok(resets.collect::<Result<_, _>>()?)
+    }
+
+    fn chains(&self) -> Result<Vec<ChainEnds>, StoreError> {
+        let connection = self.connection();
+        // From one writer's name to the next: a scan of all records would take as long as there are many.
+        let mut statement = connection.prepare_cached(
+            "WITH RECURSIVE writers (writer) AS (
+                SELECT (SELECT min(writer) FROM records)
+                UNION ALL
+                SELECT (SELECT min(writer) FROM records WHERE writer > writers.writer)
+                FROM writers WHERE writers.writer IS NOT NULL
+            )
+            SELECT writer,
+                (SELECT min(sequence) FROM records WHERE records.writer = writers.writer),
+                sequence, hash
+            FROM writers JOIN records USING (writer)
+            WHERE sequence = (SELECT max(sequence) FROM records WHERE records.writer = writers.writer)
+            ORDER BY writer",
+        )?;
+        let ends = statement.query_map([], |row| {
+            let last =
+                Position { writer: row.get(0)?, sequence: row.get::<_, i64>(2)? as u64, hash: row.get(3)? };
+            Ok(ChainEnds { first: row.get::<_, i64>(1)? as u64, last, live: false })
+        })?;
+        Ok(ends.collect::<Result<_, _>>()?)
+    }
+
+    fn since(&self, writer: &str, sequence: u64, limit: usize) -> Result<Vec<Stored>, StoreError> {
+        let connection = self.connection();
+        let mut statement = connection.prepare_cached(
+            "SELECT writer, sequence, hash, record FROM records WHERE writer = ?1 AND sequence > ?2
+             ORDER BY sequence LIMIT ?3",
+        )?;
+        let records = statement.query_map(params![writer, sequence as i64, limit as i64], stored)?;
+        Ok(records.collect::<Result<_, _>>()?)
+    }
+
+    fn page(
+        &self,
+        filter: &Filter,
+        order: Order,
+        after: Option<&Place>,
+        limit: usize,
+    ) -> Result<Vec<Stored>, StoreError> {
+        let mut query = Query::default();
+        query.equal("kind", filter.kind.map(|kind| kind.as_str().to_owned()));
+        query.equal("team", filter.team.as_ref().map(ToString::to_string));
+        query.equal("instance", filter.instance.as_ref().map(ToString::to_string));
+        query.equal("user", filter.user.clone());
+        query.equal("reset", filter.reset.map(|id| id.to_string()));
+        query.equal("request", filter.request.as_ref().map(|id| id.as_str().to_owned()));
+        query.equal("writer", filter.writer.clone());
+        query.compare("time", ">=", filter.since.map(rfc3339));
+        query.compare("time", "<", filter.until.map(rfc3339));
+        let (beyond, direction) = match order {
+            Order::NewestFirst => ("<", "DESC"),
+            Order::OldestFirst => (">", "ASC"),
+        };
+        if let Some(Place { time, writer, sequence }) = after {
+            query.conditions.push(format!("(time, writer, sequence) {beyond} (?, ?, ?)"));
+            query.values.extend([
+                Box::new(time.clone()) as Box<dyn ToSql>,
+                Box::new(writer.clone()),
+                Box::new(*sequence as i64),
+            ]);
+        }
+        query.values.push(Box::new(limit as i64));
+        let sql = format!(
+            "SELECT writer, sequence, hash, record FROM records WHERE {} \
+             ORDER BY time {direction}, writer {direction}, sequence {direction} LIMIT ?",
+            if query.conditions.is_empty() { "true".to_owned() } else { query.conditions.join(" AND ") }
+        );
+        let connection = self.connection();
+        let mut statement = connection.prepare_cached(&sql)?;
+        let values = rusqlite::params_from_iter(query.values.iter().map(|value| &**value));
+        let records = statement.query_map(values, stored)?;
+        Ok(records.collect::<Result<_, _>>()?)
+    }
+
+    fn exported(&self) -> Result<BTreeMap<String, u64>, StoreError> {
+        let connection = self.connection();
+        let mut statement = connection.prepare_cached("SELECT writer, sequence FROM exported")?;
+        let exported = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)? as u64)))?;
+        Ok(exported.collect::<Result<_, _>>()?)
+    }
+}
+
+/// Conditions, and the values of their places.
+#[derive(Default)]
+struct Query {
+    conditions: Vec<String>,
+    values: Vec<Box<dyn ToSql>>,
+}
+
+impl Query {
+    fn equal(&mut self, column: &str, value: Option<String>) {
+        self.compare(column, "=", value);
+    }
+
+    fn compare(&mut self, column: &str, operator: &str, value: Option<String>) {
+        if let Some(value) = value {
+            self.conditions.push(format!("{column} {operator} ?"));
+            self.values.push(Box::new(value));
+        }
+    }
+}
+
+fn stored(row: &Row<'_>) -> Result<Stored, rusqlite::Error> {
+    let position =
+        Position { writer: row.get(0)?, sequence: row.get::<_, i64>(1)? as u64, hash: row.get(2)? };
+    Ok(Stored { position, record: row.get(3)? })
+}
+
+pub(super) fn reset_of(row: &Row<'_>) -> Result<Reset, rusqlite::Error> {
+    let status: String = row.get(3)?;
+    let policies: String = row.get(9)?;
+    let finished: Option<String> = row.get(11)?;
+    let finished = finished.map(|text| text.parse::<Timestamp>()).transpose();
+    Ok(Reset {
+        id: parsed(row, 0)?,
+        instance: parsed(row, 1)?,
+        team: parsed(row, 2)?,
+        status: Status::from_name(&status).ok_or_else(|| unreadable(3))?,
+        request_id: parsed(row, 4)?,
+        upstream_request_id: row.get(5)?,
+        upstream_code: row.get(6)?,
+        reason: row.get(7)?,
+        ticket: row.get(8)?,
+        policies: serde_json::from_str(&policies).map_err(|_| unreadable(9))?,
+        created_at: parsed(row, 10)?,
+        finished_at: finished.map_err(|_| unreadable(11))?,
+        receipt: Position {
+            writer: row.get(12)?,
+            sequence: row.get::<_, i64>(13)? as u64,
+            hash: row.get(14)?,
+        },
+    })
+}
+
+fn parsed<T: FromStr>(row: &Row<'_>, column: usize) -> Result<T, rusqlite::Error> {
+    row.get::<_, String>(column)?.parse().map_err(|_| unreadable(column))
+}
+
+/// The store holds what this program does not write.
+fn unreadable(column: usize) -> rusqlite::Error {
+    rusqlite::Error::InvalidColumnType(column, "not as zengate writes it".to_owned(), Type::Text)
+}

@@ -1,0 +1,144 @@
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
+
+use crate::audit::store::{OpenError, StoreError};
+
+/// The schema that this program brings a file to.
+const VERSION: i64 = 2;
+
+/// Schemas, each made of the one before it. A step adds only what the program before it can write beside: columns
+/// that are computed, tables, indexes. `PRAGMA user_version` is the oldest schema whose program may still write.
+const STEPS: [&str; VERSION as usize] = [
+    "CREATE TABLE records (
+        position INTEGER PRIMARY KEY AUTOINCREMENT,
+        writer TEXT NOT NULL,
+        sequence INTEGER NOT NULL,
+        hash TEXT NOT NULL,
+        record TEXT NOT NULL,
+        UNIQUE (writer, sequence)
+    ) STRICT;
+    CREATE TRIGGER records_are_never_updated BEFORE UPDATE ON records
+        BEGIN SELECT raise(ABORT, 'the trail is append-only'); END;
+    CREATE TRIGGER records_are_never_deleted BEFORE DELETE ON records
+        BEGIN SELECT raise(ABORT, 'the trail is append-only'); END;
+    CREATE TABLE resets (
+        id TEXT PRIMARY KEY,
+        instance TEXT NOT NULL,
+        team TEXT NOT NULL,
+        status TEXT NOT NULL,
+        request_id TEXT NOT NULL,
+        upstream_request_id TEXT,
+        upstream_code TEXT,
+        reason TEXT,
+        ticket TEXT,
+        policies TEXT NOT NULL,
+        created_at TEXT NOT NULL,
+        finished_at TEXT,
+        writer TEXT NOT NULL,
+        sequence INTEGER NOT NULL,
+        hash TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX resets_sent ON resets (id) WHERE status = 'sent';
+    PRAGMA user_version = 1;",
+    // Computed from the record's own bytes: they cannot say anything else than it.
+    "ALTER TABLE records ADD COLUMN time TEXT
+        AS (CASE WHEN json_valid(record) THEN json_extract(record, '$.time') END) VIRTUAL;
+    ALTER TABLE records ADD COLUMN kind TEXT
+        AS (CASE WHEN json_valid(record) THEN json_extract(record, '$.kind') END) VIRTUAL;
+    ALTER TABLE records ADD COLUMN team TEXT
+        AS (CASE WHEN json_valid(record) THEN json_extract(record, '$.team') END) VIRTUAL;
+    ALTER TABLE records ADD COLUMN instance TEXT
+        AS (CASE WHEN json_valid(record) THEN json_extract(record, '$.instanceId') END) VIRTUAL;
+    ALTER TABLE records ADD COLUMN user TEXT
+        AS (CASE WHEN json_valid(record)
+            THEN json_extract(record, '$.issuer') || '|' || json_extract(record, '$.subject') END) VIRTUAL;
+    ALTER TABLE records ADD COLUMN reset TEXT
+        AS (CASE WHEN json_valid(record) THEN json_extract(record, '$.resetId') END) VIRTUAL;
+    ALTER TABLE records ADD COLUMN request TEXT
+        AS (CASE WHEN json_valid(record) THEN json_extract(record, '$.requestId') END) VIRTUAL;
+    CREATE INDEX records_by_time ON records (time, writer, sequence);
+    CREATE INDEX records_by_kind ON records (kind, time, writer, sequence) WHERE kind NOT IN ('intent', 'outcome', 'refused');
+    CREATE INDEX records_by_team ON records (team, time, writer, sequence) WHERE team IS NOT NULL;
+    CREATE INDEX records_by_instance ON records (instance, time, writer, sequence) WHERE instance IS NOT NULL;
+    CREATE INDEX records_by_user ON records (user, time, writer, sequence) WHERE user IS NOT NULL;
+    CREATE INDEX records_by_reset ON records (reset, time, writer, sequence) WHERE reset IS NOT NULL;
+    CREATE INDEX records_by_request ON records (request, time, writer, sequence) WHERE request IS NOT NULL;
+    CREATE TABLE exported (writer TEXT PRIMARY KEY, sequence INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE schema_version (version INTEGER NOT NULL) STRICT;
+    INSERT INTO schema_version VALUES (2);",
+];
+
+/// Opens the file for its one writer, creating it for its owner's eyes alone, and brings its schema up to date.
+pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
+    let created = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path);
+    created.map_err(|source| OpenError::Io { trail: path.display().to_string(), source })?;
+    let store =
+        |error: rusqlite::Error| OpenError::Store { trail: path.display().to_string(), source: error.into() };
+    let mut connection = Connection::open(path).map_err(store)?;
+    connection.busy_timeout(Duration::from_secs(5)).map_err(store)?;
+    // Full sync: a commit that returned survives a power cut.
+    connection.pragma_update(None, "journal_mode", "WAL").map_err(store)?;
+    connection.pragma_update(None, "synchronous", "FULL").map_err(store)?;
+    let found = version(&connection).map_err(store)?;
+    let needs = oldest_writer(&connection).map_err(store)?;
+    if needs > VERSION {
+        return Err(OpenError::Version { trail: path.display().to_string(), needs, has: VERSION });
+    }
+    if found < VERSION {
+        migrate(&mut connection, found).map_err(store)?;
+    }
+    Ok(connection)
+}
+
+/// Opens the file for reading, beside whoever writes it.
+pub(super) fn open_read_only(path: &Path) -> Result<Connection, OpenError> {
+    let store =
+        |error: rusqlite::Error| OpenError::Store { trail: path.display().to_string(), source: error.into() };
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(store)?;
+    connection.busy_timeout(Duration::from_secs(5)).map_err(store)?;
+    let (found, needs) = (version(&connection).map_err(store)?, oldest_writer(&connection).map_err(store)?);
+    match found {
+        _ if needs > VERSION => {
+            Err(OpenError::Version { trail: path.display().to_string(), needs, has: VERSION })
+        }
+        // Only a writer migrates.
+        found if found < VERSION => Err(OpenError::Store {
+            trail: path.display().to_string(),
+            source: StoreError::Unavailable(
+                "it was written by an older zengate: `zengate serve` brings it up to date".to_owned(),
+            ),
+        }),
+        _ => Ok(connection),
+    }
+}
+
+fn migrate(connection: &mut Connection, found: i64) -> Result<(), rusqlite::Error> {
+    let transaction = connection.transaction()?;
+    for step in &STEPS[usize::try_from(found).unwrap_or(0)..] {
+        transaction.execute_batch(step)?;
+    }
+    transaction.commit()?;
+    if found > 0 {
+        tracing::info!(from = found, to = VERSION, "the trail's schema is brought up to date");
+    }
+    Ok(())
+}
+
+/// The schema that the file has: 0 of an empty one.
+fn version(connection: &Connection) -> Result<i64, rusqlite::Error> {
+    let told = connection
+        .query_row("SELECT 1 FROM sqlite_schema WHERE name = 'schema_version'", [], |_| Ok(()))
+        .optional()?;
+    match told {
+        Some(()) => connection.query_row("SELECT max(version) FROM schema_version", [], |row| row.get(0)),
+        None => oldest_writer(connection),
+    }
+}
+
+fn oldest_writer(connection: &Connection) -> Result<i64, rusqlite::Error> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}

@@ -1,0 +1,153 @@
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+
+use super::reading::{COLUMNS, reset_of};
+use super::schema;
+use crate::audit::lock::Lock;
+use crate::audit::store::{OpenError, Projection, Row, Store, StoreError};
+use crate::audit::{Position, Reset};
+use crate::domain::rfc3339;
+
+/// The connection of the one writer, and its lock.
+pub(in crate::audit) struct Writing {
+    connection: Connection,
+    path: PathBuf,
+    _lock: Lock,
+}
+
+impl Writing {
+    pub(in crate::audit) fn open(path: &Path) -> Result<Self, OpenError> {
+        let lock = Lock::take(path)?;
+        Ok(Self { connection: schema::open(path)?, path: path.to_owned(), _lock: lock })
+    }
+
+    fn write(&mut self) -> Result<Transaction<'_>, rusqlite::Error> {
+        self.connection.transaction_with_behavior(TransactionBehavior::Immediate)
+    }
+}
+
+impl Store for Writing {
+    fn append(&mut self, rows: &[Row<'_>], exported: &BTreeMap<String, u64>) -> Result<(), StoreError> {
+        let transaction = self.write()?;
+        insert(&transaction, rows)?;
+        for (writer, sequence) in exported {
+            let upsert = "INSERT INTO exported VALUES (?1, ?2) ON CONFLICT DO UPDATE SET sequence = ?2";
+            transaction.prepare_cached(upsert)?.execute(params![writer, *sequence as i64])?;
+        }
+        Ok(transaction.commit()?)
+    }
+
+    fn head(&mut self, writer: &str) -> Result<Option<Position>, StoreError> {
+        let last = "SELECT sequence, hash FROM records WHERE writer = ?1 ORDER BY sequence DESC LIMIT 1";
+        let mut statement = self.connection.prepare_cached(last)?;
+        let head = statement.query_row([writer], |row| {
+            let (sequence, hash) = (row.get::<_, i64>(0)? as u64, row.get(1)?);
+            Ok(Position { writer: writer.to_owned(), sequence, hash })
+        });
+        Ok(head.optional()?)
+    }
+
+    fn renew(&mut self, _: &str) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn lease(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Whoever holds the lock is the only writer there is.
+    fn orphans(&mut self) -> Result<Vec<Reset>, StoreError> {
+        let sent = format!("SELECT {COLUMNS} FROM resets WHERE status = 'sent' ORDER BY id");
+        let mut statement = self.connection.prepare(&sent)?;
+        let resets = statement.query_map([], reset_of)?;
+        Ok(resets.collect::<Result<_, _>>()?)
+    }
+
+    fn remove(&mut self, up_to: &[Position], rows: &[Row<'_>]) -> Result<u64, StoreError> {
+        let transaction = self.write()?;
+        transaction.execute_batch("DROP TRIGGER records_are_never_deleted")?;
+        let mut removed = 0;
+        for Position { writer, sequence, .. } in up_to {
+            let place = params![writer, *sequence as i64];
+            transaction.execute("DELETE FROM resets WHERE writer = ?1 AND sequence <= ?2", place)?;
+            removed +=
+                transaction.execute("DELETE FROM records WHERE writer = ?1 AND sequence <= ?2", place)?;
+        }
+        transaction.execute_batch(
+            "CREATE TRIGGER records_are_never_deleted BEFORE DELETE ON records
+                BEGIN SELECT raise(ABORT, 'the trail is append-only'); END;",
+        )?;
+        insert(&transaction, rows)?;
+        transaction.commit()?;
+        // The file keeps its size otherwise. It may take long, and is not needed for what was promised.
+        self.connection.execute_batch("VACUUM")?;
+        Ok(removed as u64)
+    }
+
+    fn replace_projection(&mut self, resets: &mut dyn Iterator<Item = Reset>) -> Result<(), StoreError> {
+        let transaction = self.write()?;
+        transaction.execute("DELETE FROM resets", [])?;
+        for reset in resets {
+            open_reset(&transaction, &reset)?;
+        }
+        Ok(transaction.commit()?)
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        let stat = rustix::fs::statvfs(&self.path).ok()?;
+        Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+}
+
+fn insert(transaction: &Transaction<'_>, rows: &[Row<'_>]) -> Result<(), StoreError> {
+    for Row { position, record, projection } in rows {
+        transaction
+            .prepare_cached("INSERT INTO records (writer, sequence, hash, record) VALUES (?1, ?2, ?3, ?4)")?
+            .execute(params![position.writer, position.sequence as i64, position.hash, record])?;
+        match projection {
+            Projection::None => {}
+            Projection::Open(reset) => {
+                open_reset(transaction, &Reset { receipt: position.clone(), ..(**reset).clone() })?;
+            }
+            Projection::Close { id, outcome, at } => {
+                let close = "UPDATE resets SET status = ?2, upstream_code = ?3, upstream_request_id = ?4,
+                             finished_at = ?5 WHERE id = ?1";
+                transaction.prepare_cached(close)?.execute(params![
+                    id.to_string(),
+                    outcome.status().as_str(),
+                    outcome.upstream_code(),
+                    outcome.upstream_request_id(),
+                    rfc3339(*at),
+                ])?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn open_reset(transaction: &Transaction<'_>, reset: &Reset) -> Result<(), StoreError> {
+    let insert = format!(
+        "INSERT INTO resets ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"
+    );
+    transaction.prepare_cached(&insert)?.execute(params![
+        reset.id.to_string(),
+        reset.instance.as_str(),
+        reset.team.as_str(),
+        reset.status.as_str(),
+        reset.request_id.as_str(),
+        reset.upstream_request_id,
+        reset.upstream_code,
+        reset.reason,
+        reset.ticket,
+        serde_json::to_string(&reset.policies).expect("a list of texts"),
+        rfc3339(reset.created_at),
+        reset.finished_at.map(rfc3339),
+        reset.receipt.writer,
+        reset.receipt.sequence as i64,
+        reset.receipt.hash,
+    ])?;
+    Ok(())
+}

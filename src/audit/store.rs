@@ -1,0 +1,185 @@
+//! The seam between the trail and what keeps it. A store moves data; [`super::Trail`] around it makes the proofs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::record::Kind;
+use super::{Position, Reset, sqlite};
+use crate::config;
+use crate::domain::{InstanceId, Outcome, RequestId, ResetId, TeamName};
+
+/// What a record changes in the projection.
+pub(super) enum Projection {
+    None,
+    Open(Box<Reset>),
+    Close { id: ResetId, outcome: Outcome, at: Timestamp },
+}
+
+/// A record with its place, ready to be kept.
+pub(super) struct Row<'r> {
+    pub(super) position: Position,
+    pub(super) record: String,
+    pub(super) projection: &'r Projection,
+}
+
+/// A record as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    pub position: Position,
+    /// Its canonical bytes.
+    pub record: String,
+}
+
+/// Where a record stands in the order of time: of all chains together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// As the record writes it.
+    pub time: String,
+    pub writer: String,
+    pub sequence: u64,
+}
+
+/// Which records are wanted: those that every given part fits.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    pub kind: Option<Kind>,
+    pub team: Option<TeamName>,
+    pub instance: Option<InstanceId>,
+    /// Issuer and subject: `corp|alice`.
+    pub user: Option<String>,
+    pub reset: Option<ResetId>,
+    pub request: Option<RequestId>,
+    pub writer: Option<String>,
+    /// This time and later.
+    pub since: Option<Timestamp>,
+    /// Before this time.
+    pub until: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    NewestFirst,
+    OldestFirst,
+}
+
+/// Why a store did not do what was asked.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StoreError {
+    /// It is full, locked, away: it may work again by itself.
+    #[error("{0}")]
+    Unavailable(String),
+    /// It is damaged: writing on would bury what can still be saved.
+    #[error("it is damaged: {0}")]
+    Damaged(String),
+    /// Others have declared this writer dead, or its place in the chain is taken.
+    #[error("this writer's chain was closed by another")]
+    Fenced,
+}
+
+/// What the one writer of a process does with its store. Blocks.
+pub(super) trait Store: Send {
+    /// Keeps all rows, which are of one writer, and what they change in one transaction, synced; or none.
+    /// `exported` says how far each writer's records have reached the second sink.
+    fn append(&mut self, rows: &[Row<'_>], exported: &BTreeMap<String, u64>) -> Result<(), StoreError>;
+
+    /// The last record that it has of this writer.
+    fn head(&mut self, writer: &str) -> Result<Option<Position>, StoreError>;
+
+    /// Says that this writer lives. Nothing to do where a lock says it.
+    fn renew(&mut self, writer: &str) -> Result<(), StoreError>;
+
+    /// How often it must be said.
+    fn lease(&self) -> Option<Duration>;
+
+    /// The resets without an outcome whose writer is gone; no other process gets the same.
+    fn orphans(&mut self) -> Result<Vec<Reset>, StoreError>;
+
+    /// Takes the records up to each position, and the resets that they began, out of the store, and keeps `rows` in
+    /// the same transaction.
+    fn remove(&mut self, up_to: &[Position], rows: &[Row<'_>]) -> Result<u64, StoreError>;
+
+    /// Writes the projection anew from `resets`.
+    fn replace_projection(&mut self, resets: &mut dyn Iterator<Item = Reset>) -> Result<(), StoreError>;
+
+    /// Bytes that are free where it writes; None where that cannot be known.
+    fn free_bytes(&self) -> Option<u64>;
+}
+
+/// What anybody may read of a trail, beside whoever writes it. Blocks.
+pub(super) trait Source: Send + Sync {
+    /// The reset of this id, from the projection.
+    fn reset(&self, id: ResetId) -> Result<Option<Reset>, StoreError>;
+
+    /// Up to `limit` resets whose id comes after this one, in the order of their ids.
+    fn resets_after(&self, id: Option<ResetId>, limit: usize) -> Result<Vec<Reset>, StoreError>;
+
+    /// The first and the last record of every chain, in the order of the writers' names, which is that of their
+    /// starts.
+    fn chains(&self) -> Result<Vec<ChainEnds>, StoreError>;
+
+    /// Up to `limit` records of one chain, after this sequence.
+    fn since(&self, writer: &str, sequence: u64, limit: usize) -> Result<Vec<Stored>, StoreError>;
+
+    /// Up to `limit` records of all chains that fit, on from `after`.
+    fn page(
+        &self,
+        filter: &Filter,
+        order: Order,
+        after: Option<&Place>,
+        limit: usize,
+    ) -> Result<Vec<Stored>, StoreError>;
+
+    /// The last record of each writer that the second sink has.
+    fn exported(&self) -> Result<BTreeMap<String, u64>, StoreError>;
+}
+
+/// The ends of one writer's chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChainEnds {
+    /// The sequence of its first record here: 1, unless its beginning was pruned.
+    pub first: u64,
+    pub last: Position,
+    /// Another process may still write to it.
+    pub live: bool,
+}
+
+/// Why a trail cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(transparent)]
+    Locked(#[from] super::Locked),
+    #[error("the trail {trail} cannot be opened: {source}")]
+    Store { trail: String, source: StoreError },
+    #[error("the trail {trail} cannot be created: {source}")]
+    Io { trail: String, source: std::io::Error },
+    #[error(
+        "the trail {trail} needs a zengate of schema version {needs} or later; this one has version {has}"
+    )]
+    Version { trail: String, needs: i64, has: i64 },
+    #[error("the key that signs checkpoints: {0}")]
+    Key(#[from] super::KeyFault),
+}
+
+/// Opens the store for a writer, and brings its schema up to date.
+pub(super) fn open(settings: &config::Audit) -> Result<Box<dyn Store>, OpenError> {
+    match &settings.store {
+        config::AuditStore::Sqlite { path } => Ok(Box::new(sqlite::Writing::open(path)?)),
+    }
+}
+
+/// Opens the store for reading; it must exist.
+pub(super) fn open_source(settings: &config::Audit) -> Result<Arc<dyn Source>, OpenError> {
+    match &settings.store {
+        config::AuditStore::Sqlite { path } => Ok(Arc::new(sqlite::Reading::open(path)?)),
+    }
+}
+
+/// How messages name the trail.
+pub(super) fn name(settings: &config::Audit) -> String {
+    match &settings.store {
+        config::AuditStore::Sqlite { path } => path.display().to_string(),
+    }
+}

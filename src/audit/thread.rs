@@ -1,0 +1,334 @@
+//! The one thread that writes: it groups what is asked for, answers, and keeps what must land until it has.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::anchors;
+use super::commit::{Committer, Doubt};
+use super::event::{Event, Part};
+use super::store::{self, Projection, Source, StoreError};
+use super::writer::{Draft, Job, Reply, Standing, WriteError};
+use super::{OpenError, Position, SigningKey};
+use crate::config;
+use crate::domain::{Outcome, ResetId, rfc3339};
+use crate::metrics::Metrics;
+
+/// Most records of one commit.
+const GROUP: usize = 256;
+/// Pause before what could not be written is tried again.
+const RETRY: Duration = Duration::from_millis(500);
+/// Pause between two looks at the free space.
+const LOOK: Duration = Duration::from_secs(1);
+/// Longest sleep: a thread that nobody wakes still looks around.
+const IDLE: Duration = Duration::from_secs(60);
+
+pub(super) struct Thread {
+    committer: Committer,
+    source: Arc<dyn Source>,
+    /// What must land and has not.
+    waiting: Vec<Draft>,
+    /// How far the second sink has come, until that is written too.
+    exported: BTreeMap<String, u64>,
+    down: Option<Down>,
+    /// It is damaged: nothing is written any more.
+    damaged: bool,
+    /// Since when free space is below the reserve.
+    scarce: Option<Timestamp>,
+    reserve: u64,
+    looked: Option<Instant>,
+    renewed: Instant,
+    /// Told of every commit.
+    committed: Box<dyn Fn() + Send>,
+    standing: Arc<Standing>,
+    metrics: Arc<Metrics>,
+}
+
+/// Nothing can be committed.
+struct Down {
+    since: Timestamp,
+    cause: String,
+    lost: u64,
+}
+
+impl Thread {
+    pub(super) fn start(
+        settings: &config::Audit,
+        key: SigningKey,
+        committed: Box<dyn Fn() + Send>,
+        standing: Arc<Standing>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, OpenError> {
+        let committer = Committer::new(store::open(settings)?, key, settings);
+        let mut thread = Self {
+            committer,
+            source: store::open_source(settings)?,
+            waiting: Vec::new(),
+            exported: BTreeMap::new(),
+            down: None,
+            damaged: false,
+            scarce: None,
+            reserve: settings.reserve_bytes,
+            looked: None,
+            renewed: Instant::now(),
+            committed,
+            standing,
+            metrics,
+        };
+        thread.first_commit().map_err(|source| OpenError::Store { trail: store::name(settings), source })?;
+        thread.look_at_space();
+        Ok(thread)
+    }
+
+    /// In one transaction: the start, and the end of what dead writers left open.
+    fn first_commit(&mut self) -> Result<(), StoreError> {
+        let mut first = vec![self.start_record()?];
+        first.extend(self.closed_orphans()?);
+        self.commit(&first.iter().collect::<Vec<_>>(), false).map(drop)
+    }
+
+    fn start_record(&self) -> Result<Draft, StoreError> {
+        let heads = anchors::not_yet_anchored(&*self.source)?;
+        let (version, signing_key) = (env!("CARGO_PKG_VERSION"), self.committer.key().id());
+        Ok(Draft::event(&Event::Start { version, signing_key, heads: &heads }))
+    }
+
+    fn closed_orphans(&mut self) -> Result<Vec<Draft>, StoreError> {
+        let orphans = self.committer.store.orphans()?;
+        if !orphans.is_empty() {
+            tracing::warn!(
+                resets = orphans.len(),
+                "resets were in flight when their writer of the trail ended: they are recorded as unknown"
+            );
+        }
+        let unknown = Outcome::Unknown { upstream_code: None, upstream_request_id: None };
+        let closed = orphans.iter().map(|reset| {
+            self.metrics.reset(unknown.status().as_str());
+            Draft::outcome(reset.id, &unknown, Timestamp::now(), Some("writer gone"))
+        });
+        Ok(closed.collect())
+    }
+
+    pub(super) fn run(mut self, queue: &Receiver<Job>) {
+        loop {
+            let first = match queue.recv_timeout(self.next_due()) {
+                Ok(job) => Some(job),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => Some(Job::Stop),
+            };
+            let (mut asked, mut stopping) = (Vec::new(), false);
+            for job in first.into_iter().chain(queue.try_iter().take(GROUP - 1)) {
+                match job {
+                    Job::Write { draft, reply } => asked.push((draft, reply)),
+                    Job::Exported { writer, sequence } => _ = self.exported.insert(writer, sequence),
+                    Job::Stop => stopping = true,
+                }
+            }
+            self.standing.queued.fetch_sub(asked.len(), Ordering::Relaxed);
+            self.look_around();
+            self.write(asked, false);
+            if stopping {
+                return self.stop();
+            }
+        }
+    }
+
+    fn stop(mut self) {
+        self.write(vec![(Draft::event(&Event::Stop {}), None)], true);
+        if !self.waiting.is_empty() {
+            tracing::error!(
+                records = self.waiting.len(),
+                "outcomes are not in the trail: their resets will be recorded as unknown"
+            );
+        }
+    }
+
+    fn next_due(&self) -> Duration {
+        let lease = self.committer.store.lease();
+        let renewal = lease.map_or(IDLE, |lease| (lease / 3).saturating_sub(self.renewed.elapsed()));
+        let work = match (self.damaged, self.down.is_some(), self.waiting.is_empty()) {
+            (true, ..) => return IDLE,
+            (false, true, _) => RETRY,
+            (false, false, false) => Duration::ZERO,
+            (false, false, true) => self.committer.due_in(),
+        };
+        let look = if self.scarce.is_some() || !self.exported.is_empty() { LOOK } else { IDLE };
+        work.min(renewal).min(look)
+    }
+
+    /// What time alone brings about.
+    fn look_around(&mut self) {
+        self.look_at_space();
+        let Some(lease) = self.committer.store.lease() else { return };
+        if self.renewed.elapsed() < lease / 3 {
+            return;
+        }
+        self.renewed = Instant::now();
+        let renewed = self.committer.renew();
+        match renewed.and_then(|()| self.closed_orphans()) {
+            Ok(closed) => self.waiting.extend(closed),
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    fn look_at_space(&mut self) {
+        if self.looked.is_some_and(|looked| looked.elapsed() < LOOK) {
+            return;
+        }
+        self.looked = Some(Instant::now());
+        let Some(free) = self.committer.store.free_bytes() else { return };
+        self.metrics.audit_free(free);
+        let scarce = free < self.reserve;
+        if self.standing.scarce.swap(scarce, Ordering::Relaxed) == scarce {
+            return;
+        }
+        if scarce {
+            self.scarce = Some(Timestamp::now());
+            tracing::error!(
+                audit.free_bytes = free,
+                audit.reserve_bytes = self.reserve,
+                "free space for the trail is below its reserve, so refusals are recorded once a caller and minute: make room"
+            );
+        } else if let Some(since) = self.scarce.take() {
+            tracing::info!(audit.free_bytes = free, "there is room for the trail again");
+            self.note_degraded(Part::Space, since, 0, "free space was below audit.reserve_mib");
+        }
+    }
+
+    fn note_degraded(&mut self, part: Part, since: Timestamp, lost_records: u64, cause: &str) {
+        let event = Event::Degraded { part, since: &rfc3339(since), lost_records, cause };
+        self.waiting.push(Draft::event(&event));
+    }
+
+    /// Commits what waits and what is asked for; each gets its answer.
+    fn write(&mut self, mut asked: Vec<(Draft, Reply)>, last: bool) {
+        // Nothing came yet of an intent that nobody waits for any more.
+        asked.retain(|(draft, reply)| {
+            draft.must_land || reply.as_ref().is_none_or(|reply| !reply.is_closed())
+        });
+        if self.damaged {
+            let damaged = WriteError::Commit("the store is damaged".to_owned());
+            return self.refuse(asked, &damaged);
+        }
+        match self.committer.resolve() {
+            Ok(None) => {}
+            Ok(Some(happened)) => self.adopt(happened),
+            Err(error) => {
+                self.failed(&error);
+                return self.refuse(asked, &WriteError::Commit(error.to_string()));
+            }
+        }
+        let nothing = asked.is_empty() && self.waiting.is_empty() && self.exported.is_empty();
+        if nothing && !last && self.committer.due_in() > Duration::ZERO {
+            return;
+        }
+        let waited = std::mem::take(&mut self.waiting);
+        let drafts: Vec<&Draft> = waited.iter().chain(asked.iter().map(|(draft, _)| draft)).collect();
+        match self.commit(&drafts, last) {
+            Ok(positions) => {
+                for ((draft, reply), position) in
+                    asked.into_iter().zip(positions.into_iter().skip(waited.len()))
+                {
+                    self.answer(&draft, reply, position);
+                }
+            }
+            Err(error) => {
+                self.waiting = waited;
+                self.failed(&error);
+                self.refuse(asked, &WriteError::Commit(error.to_string()));
+            }
+        }
+    }
+
+    fn commit(&mut self, drafts: &[&Draft], last: bool) -> Result<Vec<Position>, StoreError> {
+        let started = Instant::now();
+        let positions = self.committer.commit(drafts, &self.exported, last)?;
+        self.metrics.committed(started.elapsed());
+        self.metrics.pending(0);
+        self.exported.clear();
+        if let Some(down) = self.down.take() {
+            self.standing.healthy.store(true, Ordering::Relaxed);
+            tracing::info!(audit.lost_records = down.lost, "the trail can be written again");
+            self.note_degraded(Part::Store, down.since, down.lost, &down.cause);
+        }
+        (self.committed)();
+        Ok(positions)
+    }
+
+    /// A commit that seemed to fail has happened: what waited for it has landed, and its intents, which were
+    /// refused, are closed as surely not sent.
+    fn adopt(&mut self, happened: Doubt) {
+        self.waiting.drain(..happened.landed.min(self.waiting.len()));
+        happened.intents.into_iter().for_each(|id| self.close_unsent(id, "commit in doubt"));
+    }
+
+    /// Whoever asked for an intent may have given up just now.
+    fn answer(&mut self, draft: &Draft, reply: Reply, position: Position) {
+        let Some(reply) = reply else { return };
+        if reply.send(Ok(position)).is_err()
+            && let Projection::Open(reset) = &draft.projection
+        {
+            self.close_unsent(reset.id, "given up");
+        }
+    }
+
+    fn close_unsent(&mut self, id: ResetId, cause: &'static str) {
+        self.metrics.reset(Outcome::NotSent.status().as_str());
+        self.waiting.push(Draft::outcome(id, &Outcome::NotSent, Timestamp::now(), Some(cause)));
+    }
+
+    /// What must land waits on; the rest is refused, and is lost where nobody waits for it.
+    fn refuse(&mut self, asked: Vec<(Draft, Reply)>, error: &WriteError) {
+        let mut lost = 0;
+        for (draft, reply) in asked {
+            match reply {
+                // Whoever asked may have gone.
+                Some(reply) => _ = reply.send(Err(error.clone())),
+                None if !draft.must_land => lost += 1,
+                None => {}
+            }
+            if draft.must_land {
+                self.waiting.push(draft);
+            }
+        }
+        self.metrics.records_lost(lost);
+        self.metrics.pending(self.waiting.len());
+        if let Some(down) = &mut self.down {
+            down.lost += lost as u64;
+        }
+    }
+
+    /// One line a change, not one a failure.
+    fn failed(&mut self, error: &StoreError) {
+        self.metrics.commit_failed();
+        match error {
+            StoreError::Damaged(_) => {
+                self.damaged = true;
+                tracing::error!(
+                    "the trail's store is damaged, so resets are refused until it is restored and the gateway started again: {error}"
+                );
+            }
+            StoreError::Fenced => {
+                tracing::error!("this writer of the trail was taken for dead, so it begins a new chain");
+                self.committer.begin_anew();
+                match self.start_record() {
+                    Ok(start) => self.waiting.insert(0, start),
+                    Err(error) => {
+                        tracing::error!("the new chain cannot name the heads of the others: {error}")
+                    }
+                }
+            }
+            StoreError::Unavailable(_) => {}
+        }
+        if self.standing.healthy.swap(false, Ordering::Relaxed) {
+            tracing::error!("the trail cannot be written, so resets are refused until it can: {error}");
+        }
+        if self.down.is_none() {
+            self.down = Some(Down { since: Timestamp::now(), cause: error.to_string(), lost: 0 });
+        }
+    }
+}
