@@ -12,6 +12,7 @@ mod find;
 mod lock;
 mod read;
 mod record;
+mod sink;
 mod sqlite;
 mod store;
 mod thread;
@@ -42,12 +43,14 @@ pub use store::{ChainEnds, Filter, OpenError, Order, Place, StoreError, Stored};
 pub use verify::{Finding, Verified};
 pub use writer::WriteError;
 
+use sink::Sink;
 use writer::{Draft, Writer};
 
 /// The one trail of this process.
 pub struct Trail {
     writer: Writer,
     reader: Reader,
+    sink: Option<Sink>,
     metrics: Arc<Metrics>,
 }
 
@@ -149,8 +152,20 @@ impl Trail {
     /// Starts a chain in the store, and closes what dead writers left open as `unknown`.
     pub fn start(settings: &config::Audit, metrics: Arc<Metrics>) -> Result<Self, OpenError> {
         let key = SigningKey::load(&settings.signing_key_file, settings.make_signing_key)?;
-        let writer = Writer::start(settings, key, || {}, metrics.clone())?;
-        Ok(Self { writer, reader: Reader::open(settings)?, metrics })
+        let (wake, woken) = sink::bell();
+        let bell = settings.sink.is_some().then(|| wake.clone());
+        let committed = move |head: &Position| {
+            // A bell that rings already needs no second pull.
+            bell.iter().for_each(|bell| _ = bell.try_send(head.clone()));
+        };
+        let writer = Writer::start(settings, key, committed, metrics.clone())?;
+        let reader = Reader::open(settings)?;
+        let sink = settings
+            .sink
+            .as_ref()
+            .map(|to| Sink::start(to, (wake, woken), reader.source(), writer.clone(), metrics.clone()));
+        let sink = sink.transpose().inspect_err(|_| writer.stop())?;
+        Ok(Self { writer, reader, sink, metrics })
     }
 
     /// Puts a reset on record, and with it the digest of what may be sent. When this returns an intent, its record is
@@ -263,6 +278,7 @@ impl Trail {
     /// Writes what is queued and the `stop` record, and gives the lock up. Blocks until it is done.
     pub fn stop(&self) {
         self.writer.stop();
+        self.sink.iter().for_each(Sink::stop);
     }
 }
 

@@ -17,8 +17,8 @@ pub use file::{read_file, read_text};
 pub use issuers::{FetchUrl, Fetching, Issuer, KeySource, SignatureAlgorithm, TeamPattern, check_secret};
 pub use reader::{Fault, Reader, Table, without_line_end};
 pub use sections::{
-    Audit, AuditStore, Inventory, Limits, Operations, Policies, Quota, Secret, Server, ServerTls, Telemetry,
-    Tokens,
+    Audit, AuditSink, AuditStore, Inventory, Limits, Operations, Policies, Quota, Secret, Server, ServerTls,
+    Telemetry, Tokens,
 };
 pub use upstream::{AccessKey, Budget, KeyFiles, SignedHeader, Upstream};
 

@@ -61,6 +61,8 @@ pub struct Metrics {
     audit_pending: IntGauge,
     audit_lost: IntCounter,
     audit_free: IntGauge,
+    sink_behind: IntGauge,
+    sink_failures: IntCounter,
     policy_revision: GaugeVec,
     policy_reload_good: IntGauge,
     shadow_revision: GaugeVec,
@@ -273,6 +275,14 @@ impl Metrics {
             audit_pending: gauge(
                 "zengate_audit_pending_records",
                 "Records that wait to be committed again after a failure.",
+            ),
+            sink_behind: gauge(
+                "zengate_audit_sink_behind_records",
+                "Records of this writer that the second sink does not have yet.",
+            ),
+            sink_failures: counter(
+                "zengate_audit_sink_failures_total",
+                "Tries to write the second sink that failed.",
             ),
             audit_free: gauge("zengate_audit_free_bytes", "Bytes that are free where the trail is kept."),
             audit_lost: counter(
@@ -489,6 +499,16 @@ impl Metrics {
     /// A commit failed.
     pub fn commit_failed(&self) {
         self.audit_failures.inc();
+    }
+
+    /// How many records the second sink lacks.
+    pub fn sink_behind(&self, records: u64) {
+        self.sink_behind.set(i64::try_from(records).unwrap_or(i64::MAX));
+    }
+
+    /// The second sink could not be written.
+    pub fn sink_failed(&self) {
+        self.sink_failures.inc();
     }
 
     /// Bytes that are free where the trail is kept.

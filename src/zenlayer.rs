@@ -191,7 +191,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::audit::{Reader, Trail};
+    use crate::audit::{Filter, Order, Stored, Trail};
     use crate::authz::tests::{authorized, revision_with};
     use crate::config::Config;
     use crate::http::Endpoint;
@@ -215,7 +215,7 @@ mod tests {
         let config = Config::load(&path("zengate.toml"), &env).unwrap_or_else(|e| panic!("{e}"));
         let metrics = Arc::<Metrics>::default();
         let limiter = Limiter::new(&revision_with("x", ""), &config.limits, metrics.clone());
-        let trail = Trail::start(&path("trail.db"), metrics.clone()).unwrap_or_else(|e| panic!("{e}"));
+        let trail = Trail::start(&config.audit, metrics.clone()).unwrap_or_else(|e| panic!("{e}"));
         System::new().block_on(async {
             let endpoint = Endpoint::new(&config.upstream, metrics.clone()).expect("no TLS");
             let zenlayer = Zenlayer::new(Client::new(Arc::new(endpoint)), &config.upstream, metrics.clone());
@@ -231,9 +231,9 @@ mod tests {
         assert!(listener.accept().is_err(), "nobody connected");
         trail.stop();
         let mut records = Vec::<Value>::new();
-        let reader = Reader::open(&path("trail.db")).expect("readable");
-        let each = |text: &str| (records.push(serde_json::from_str(text).expect("JSON")), true).1;
-        reader.records(each).expect("readable");
+        let each =
+            |stored: Stored| (records.push(serde_json::from_str(&stored.record).expect("JSON")), true).1;
+        trail.reader().each(&Filter::default(), Order::OldestFirst, each).expect("readable");
         assert_eq!(records[1]["digest"].as_str().map(str::len), Some(64));
         let outcome = &records[2];
         assert_eq!((&outcome["outcome"], &outcome["cause"]), (&"not_sent".into(), &"digest mismatch".into()));

@@ -10,9 +10,8 @@ use super::event::Event;
 use super::record::Chain;
 use super::store::{Projection, Row, Store, StoreError};
 use super::writer::Draft;
-use super::{Position, SigningKey};
+use super::{About, Position, SigningKey};
 use crate::config;
-use crate::domain::ResetId;
 
 /// The chain of this writer and the store it grows in.
 pub(super) struct Committer {
@@ -40,7 +39,7 @@ pub(super) struct Doubt {
     /// How many drafts of those that must land it held: they are the first that wait.
     pub(super) landed: usize,
     /// Its intents, whose callers were refused.
-    pub(super) intents: Vec<ResetId>,
+    pub(super) intents: Vec<About>,
 }
 
 impl Committer {
@@ -57,6 +56,11 @@ impl Committer {
     /// Says that this writer lives.
     pub(super) fn renew(&mut self) -> Result<(), StoreError> {
         self.store.renew(self.chain.writer())
+    }
+
+    /// The last record that is committed.
+    pub(super) fn head(&self) -> &Position {
+        self.chain.head()
     }
 
     pub(super) fn key(&self) -> &SigningKey {
@@ -145,7 +149,7 @@ impl Checkpoints {
 impl Doubt {
     fn of(drafts: &[&Draft], chain: Chain) -> Self {
         let intents = drafts.iter().filter_map(|draft| match &draft.projection {
-            Projection::Open(reset) => Some(reset.id),
+            Projection::Open(reset) => Some(About::of(reset, None)),
             Projection::None | Projection::Close { .. } => None,
         });
         let landed = drafts.iter().filter(|draft| draft.must_land).count();

@@ -33,8 +33,8 @@ impl Reader {
         Ok(Self { source: store::open_source(settings)? })
     }
 
-    pub(super) fn source(&self) -> &dyn Source {
-        &*self.source
+    pub(super) fn source(&self) -> Arc<dyn Source> {
+        self.source.clone()
     }
 
     /// The reset of this id, from the projection. Reads off the worker threads.

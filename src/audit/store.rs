@@ -159,6 +159,8 @@ pub enum OpenError {
         "the trail {trail} needs a zengate of schema version {needs} or later; this one has version {has}"
     )]
     Version { trail: String, needs: i64, has: i64 },
+    #[error("the audit sink cannot be opened: {source}")]
+    Sink { source: std::io::Error },
     #[error("the key that signs checkpoints: {0}")]
     Key(#[from] super::KeyFault),
 }

@@ -8,14 +8,14 @@ use super::*;
 use crate::authz::tests::{authorized, revision_with};
 use crate::ratelimit::Limiter;
 
-struct Fixture {
+pub(super) struct Fixture {
     folder: TempDir,
-    metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<Metrics>,
     limiter: Limiter,
 }
 
 impl Fixture {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let metrics = Arc::<Metrics>::default();
         let failures = crate::config::Quota::new(1, 1, 1);
         let settings = crate::config::Limits { max_keys: 10_000, failed_authentications: failures };
@@ -23,20 +23,27 @@ impl Fixture {
         Self { folder: tempfile::tempdir().expect("a folder"), metrics, limiter }
     }
 
-    fn path(&self) -> std::path::PathBuf {
+    pub(super) fn path(&self) -> std::path::PathBuf {
         self.folder.path().join("trail.db")
     }
 
-    fn trail(&self) -> Trail {
-        Trail::start(&config::Audit::sqlite(&self.path()), self.metrics.clone())
-            .unwrap_or_else(|e| panic!("{e}"))
+    pub(super) fn settings(&self) -> config::Audit {
+        config::Audit::sqlite(&self.path())
     }
 
-    fn permit(&self, instance: &str) -> Permit {
+    pub(super) fn trail(&self) -> Trail {
+        self.trail_by(&self.settings())
+    }
+
+    pub(super) fn trail_by(&self, settings: &config::Audit) -> Trail {
+        Trail::start(settings, self.metrics.clone()).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    pub(super) fn permit(&self, instance: &str) -> Permit {
         self.limiter.admit(authorized("a", instance, "")).expect("within all quotas")
     }
 
-    fn records(&self) -> Vec<Value> {
+    pub(super) fn records(&self) -> Vec<Value> {
         let mut records = Vec::new();
         let reader = Reader::open(&config::Audit::sqlite(&self.path())).expect("readable");
         let each = |stored: Stored| {
@@ -47,23 +54,18 @@ impl Fixture {
         records
     }
 
-    fn good(&self) -> bool {
-        Reader::open(&config::Audit::sqlite(&self.path()))
-            .expect("readable")
-            .verify()
-            .expect("readable")
-            .findings
-            .is_empty()
+    pub(super) fn good(&self) -> bool {
+        Reader::open(&self.settings()).expect("readable").verify().expect("readable").findings.is_empty()
     }
 }
 
-const EFFORT: Effort = Effort { attempts: 2, upstream: Some(Duration::from_micros(34_999)) };
+pub(super) const EFFORT: Effort = Effort { attempts: 2, upstream: Some(Duration::from_micros(34_999)) };
 
-fn accepted() -> Outcome {
+pub(super) fn accepted() -> Outcome {
     Outcome::Accepted { upstream_request_id: "T1".to_owned() }
 }
 
-fn kinds(records: &[Value]) -> Vec<&str> {
+pub(super) fn kinds(records: &[Value]) -> Vec<&str> {
     records.iter().map(|record| record["kind"].as_str().expect("a kind")).collect()
 }
 
@@ -215,8 +217,9 @@ async fn no_record_holds_a_control_character() {
     trail.close(intent, outcome, EFFORT).await;
     trail.stop();
     let mut texts = Vec::new();
-    let reader = Reader::open(&fixture.path()).expect("readable");
-    reader.records(|record| (texts.push(record.to_owned()), true).1).expect("readable");
+    let reader = Reader::open(&fixture.settings()).expect("readable");
+    let each = |stored: Stored| (texts.push(stored.record), true).1;
+    reader.each(&Filter::default(), Order::OldestFirst, each).expect("readable");
     // What a caller writes with a backslash of its own is no escape of JSON's.
     assert!(texts[1].contains(r#""subject":"al\"ice\\u0000""#), "{}", texts[1]);
     assert!(!texts.concat().replace(r"\\", "").contains(r"\u"), "{texts:#?}");

@@ -11,11 +11,11 @@ use jiff::Timestamp;
 use super::anchors;
 use super::commit::{Committer, Doubt};
 use super::event::{Event, Part};
-use super::store::{self, Projection, Source, StoreError};
+use super::store::{Projection, Source, Store, StoreError};
 use super::writer::{Draft, Job, Reply, Standing, WriteError};
-use super::{OpenError, Position, SigningKey};
+use super::{About, Position, SigningKey, now};
 use crate::config;
-use crate::domain::{Outcome, ResetId, rfc3339};
+use crate::domain::{Outcome, Unsent, rfc3339};
 use crate::metrics::Metrics;
 
 /// Most records of one commit.
@@ -42,8 +42,8 @@ pub(super) struct Thread {
     reserve: u64,
     looked: Option<Instant>,
     renewed: Instant,
-    /// Told of every commit.
-    committed: Box<dyn Fn() + Send>,
+    /// Told how far the chain has come.
+    committed: Box<dyn Fn(&Position) + Send>,
     standing: Arc<Standing>,
     metrics: Arc<Metrics>,
 }
@@ -55,18 +55,30 @@ struct Down {
     lost: u64,
 }
 
+impl Down {
+    fn record(&self) -> Draft {
+        let Self { since, cause, lost } = self;
+        let event =
+            Event::Degraded { part: Part::Store, since: &rfc3339(*since), lost_records: *lost, cause };
+        Draft { must_land: false, ..Draft::event(&event) }
+    }
+}
+
 impl Thread {
+    /// Starts a chain in the store, and closes what dead writers left open.
     pub(super) fn start(
+        store: Box<dyn Store>,
+        source: Arc<dyn Source>,
         settings: &config::Audit,
         key: SigningKey,
-        committed: Box<dyn Fn() + Send>,
+        committed: Box<dyn Fn(&Position) + Send>,
         standing: Arc<Standing>,
         metrics: Arc<Metrics>,
-    ) -> Result<Self, OpenError> {
-        let committer = Committer::new(store::open(settings)?, key, settings);
+    ) -> Result<Self, StoreError> {
+        let committer = Committer::new(store, key, settings);
         let mut thread = Self {
             committer,
-            source: store::open_source(settings)?,
+            source,
             waiting: Vec::new(),
             exported: BTreeMap::new(),
             down: None,
@@ -79,7 +91,7 @@ impl Thread {
             standing,
             metrics,
         };
-        thread.first_commit().map_err(|source| OpenError::Store { trail: store::name(settings), source })?;
+        thread.first_commit()?;
         thread.look_at_space();
         Ok(thread)
     }
@@ -108,7 +120,7 @@ impl Thread {
         let unknown = Outcome::Unknown { upstream_code: None, upstream_request_id: None };
         let closed = orphans.iter().map(|reset| {
             self.metrics.reset(unknown.status().as_str());
-            Draft::outcome(reset.id, &unknown, Timestamp::now(), Some("writer gone"))
+            Draft::outcome(&About::of(reset, None), &unknown, None, now(), Some("writer gone"))
         });
         Ok(closed.collect())
     }
@@ -152,6 +164,7 @@ impl Thread {
         let renewal = lease.map_or(IDLE, |lease| (lease / 3).saturating_sub(self.renewed.elapsed()));
         let work = match (self.damaged, self.down.is_some(), self.waiting.is_empty()) {
             (true, ..) => return IDLE,
+            // Half a second is short enough for whoever waits, and no burden on a store that is away.
             (false, true, _) => RETRY,
             (false, false, false) => Duration::ZERO,
             (false, false, true) => self.committer.due_in(),
@@ -195,13 +208,10 @@ impl Thread {
             );
         } else if let Some(since) = self.scarce.take() {
             tracing::info!(audit.free_bytes = free, "there is room for the trail again");
-            self.note_degraded(Part::Space, since, 0, "free space was below audit.reserve_mib");
+            let (since, cause) = (&*rfc3339(since), "free space was below audit.reserve_mib");
+            let event = Event::Degraded { part: Part::Space, since, lost_records: 0, cause };
+            self.waiting.push(Draft::event(&event));
         }
-    }
-
-    fn note_degraded(&mut self, part: Part, since: Timestamp, lost_records: u64, cause: &str) {
-        let event = Event::Degraded { part, since: &rfc3339(since), lost_records, cause };
-        self.waiting.push(Draft::event(&event));
     }
 
     /// Commits what waits and what is asked for; each gets its answer.
@@ -223,11 +233,14 @@ impl Thread {
             }
         }
         let nothing = asked.is_empty() && self.waiting.is_empty() && self.exported.is_empty();
-        if nothing && !last && self.committer.due_in() > Duration::ZERO {
+        if nothing && !last && self.down.is_none() && self.committer.due_in() > Duration::ZERO {
             return;
         }
         let waited = std::mem::take(&mut self.waiting);
-        let drafts: Vec<&Draft> = waited.iter().chain(asked.iter().map(|(draft, _)| draft)).collect();
+        // The first commit that succeeds again tells of the time before it. Alone it is what is tried.
+        let degraded = self.down.as_ref().map(Down::record);
+        let drafts = waited.iter().chain(asked.iter().map(|(draft, _)| draft)).chain(&degraded);
+        let drafts: Vec<&Draft> = drafts.collect();
         match self.commit(&drafts, last) {
             Ok(positions) => {
                 for ((draft, reply), position) in
@@ -253,9 +266,8 @@ impl Thread {
         if let Some(down) = self.down.take() {
             self.standing.healthy.store(true, Ordering::Relaxed);
             tracing::info!(audit.lost_records = down.lost, "the trail can be written again");
-            self.note_degraded(Part::Store, down.since, down.lost, &down.cause);
         }
-        (self.committed)();
+        (self.committed)(self.committer.head());
         Ok(positions)
     }
 
@@ -263,7 +275,7 @@ impl Thread {
     /// refused, are closed as surely not sent.
     fn adopt(&mut self, happened: Doubt) {
         self.waiting.drain(..happened.landed.min(self.waiting.len()));
-        happened.intents.into_iter().for_each(|id| self.close_unsent(id, "commit in doubt"));
+        happened.intents.iter().for_each(|about| self.close_unsent(about, "commit in doubt"));
     }
 
     /// Whoever asked for an intent may have given up just now.
@@ -272,13 +284,14 @@ impl Thread {
         if reply.send(Ok(position)).is_err()
             && let Projection::Open(reset) = &draft.projection
         {
-            self.close_unsent(reset.id, "given up");
+            self.close_unsent(&About::of(reset, None), "given up");
         }
     }
 
-    fn close_unsent(&mut self, id: ResetId, cause: &'static str) {
-        self.metrics.reset(Outcome::NotSent.status().as_str());
-        self.waiting.push(Draft::outcome(id, &Outcome::NotSent, Timestamp::now(), Some(cause)));
+    fn close_unsent(&mut self, about: &About, cause: &'static str) {
+        let unsent = Outcome::NotSent(Unsent::Unreachable);
+        self.metrics.reset(unsent.status().as_str());
+        self.waiting.push(Draft::outcome(about, &unsent, None, now(), Some(cause)));
     }
 
     /// What must land waits on; the rest is refused, and is lost where nobody waits for it.
@@ -332,3 +345,6 @@ impl Thread {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

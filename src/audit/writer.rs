@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::event::Event;
 use super::record::{self, Facts, Kind};
-use super::store::Projection;
+use super::store::{Projection, Source, Store};
 use super::thread::Thread;
 use super::{About, OpenError, Position, Reset, SigningKey, store};
 use crate::config;
@@ -114,23 +114,37 @@ impl Draft {
 }
 
 impl Writer {
-    /// Opens the store, starts a chain in it, and closes what dead writers left open.
+    /// Opens the store and starts a chain in it.
     pub(super) fn start(
         settings: &config::Audit,
         key: SigningKey,
-        committed: impl Fn() + Send + 'static,
+        committed: impl Fn(&Position) + Send + 'static,
         metrics: Arc<Metrics>,
     ) -> Result<Self, OpenError> {
-        let standing = Standing {
+        let (store, source) = (store::open(settings)?, store::open_source(settings)?);
+        Self::over(store, source, settings, key, committed, metrics)
+    }
+
+    pub(super) fn over(
+        store: Box<dyn Store>,
+        source: Arc<dyn Source>,
+        settings: &config::Audit,
+        key: SigningKey,
+        committed: impl Fn(&Position) + Send + 'static,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, OpenError> {
+        let standing = Arc::new(Standing {
             queued: AtomicUsize::new(0),
             healthy: AtomicBool::new(true),
             scarce: AtomicBool::new(false),
-        };
-        let standing = Arc::new(standing);
-        let thread = Thread::start(settings, key, Box::new(committed), standing.clone(), metrics.clone())?;
+        });
+        let (committed, told) = (Box::new(committed), standing.clone());
+        let thread = Thread::start(store, source, settings, key, committed, told, metrics.clone());
+        let trail = || store::name(settings);
+        let thread = thread.map_err(|source| OpenError::Store { trail: trail(), source })?;
         let (jobs, queue) = channel();
         let spawned = std::thread::Builder::new().name("audit".to_owned()).spawn(move || thread.run(&queue));
-        let spawned = spawned.map_err(|source| OpenError::Io { trail: store::name(settings), source })?;
+        let spawned = spawned.map_err(|source| OpenError::Io { trail: trail(), source })?;
         let thread = Arc::new(Mutex::new(Some(spawned)));
         Ok(Self { jobs, standing, timeout: settings.timeout, thread, metrics })
     }

@@ -185,6 +185,17 @@ pub struct Audit {
     pub timeout: Duration,
     /// `audit.reserve_mib`, default 64: with less free space, refusals are recorded once a caller and minute.
     pub reserve_bytes: u64,
+    /// `audit.sink`, default `none`: where every record is written once more, as JSON Lines.
+    pub sink: Option<AuditSink>,
+}
+
+/// The second sink of the trail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuditSink {
+    /// `stdout`, between the log's lines.
+    Stdout,
+    /// `file`: `audit.sink_file`, opened anew when it was moved away.
+    File(PathBuf),
 }
 
 impl Audit {
@@ -198,6 +209,7 @@ impl Audit {
             checkpoint_interval: Duration::from_secs(60),
             timeout: Duration::from_secs(5),
             reserve_bytes: 64 << 20,
+            sink: None,
         }
     }
 }
@@ -333,6 +345,7 @@ fn audit(mut table: Table<'_>) -> Option<Audit> {
     let checkpoint_interval = seconds(&mut table, "checkpoint_seconds", 60, 1..=3600);
     let timeout = seconds(&mut table, "timeout_seconds", 5, 1..=60);
     let reserve_mib = table.integer("reserve_mib", Some(64), 0..=1_048_576);
+    let sink = audit_sink(&mut table);
     Some(Audit {
         store: AuditStore::Sqlite { path: path? },
         signing_key_file: signing_key_file?,
@@ -341,7 +354,22 @@ fn audit(mut table: Table<'_>) -> Option<Audit> {
         checkpoint_interval: checkpoint_interval?,
         timeout: timeout?,
         reserve_bytes: reserve_mib? << 20,
+        sink: sink?,
     })
+}
+
+fn audit_sink(table: &mut Table<'_>) -> Option<Option<AuditSink>> {
+    let to_file =
+        table.choice("sink", "none", &[("none", None), ("stdout", Some(false)), ("file", Some(true))])?;
+    let Some(true) = to_file else {
+        if table.has("sink_file") {
+            table.discard("sink_file");
+            table.fault("sink_file", "is for audit.sink = \"file\"");
+            return None;
+        }
+        return Some(to_file.map(|_| AuditSink::Stdout));
+    };
+    table.path("sink_file", None).map(|path| Some(AuditSink::File(path)))
 }
 
 /// A text that becomes part of a header: printable ASCII.

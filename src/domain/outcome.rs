@@ -25,7 +25,7 @@ pub enum Outcome {
 /// Why nothing was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Unsent {
-    /// No connection was had.
+    /// Nobody tried, or no connection was had.
     Unreachable,
     /// What was about to be sent was not what had been decided.
     Mismatched,
