@@ -12,6 +12,9 @@ use super::scan::{self, Parts};
 use super::{Place, RuleSet};
 use crate::domain::TeamName;
 
+/// Characters of the longest `@id`.
+const LONGEST_ID: usize = 128;
+
 /// A `.cedar` file, parsed; every policy is named `<stem>/<@id>`.
 pub(super) struct Source {
     file: PathBuf,
@@ -54,6 +57,13 @@ impl Source {
             let named = policy.annotation("id").filter(|id| !id.trim().is_empty());
             if named.is_none() {
                 faults.at(told, &head, "the policy has no @id(\"…\")");
+            }
+            // It stands in records and answers as it is.
+            if named.is_some_and(|id| id.chars().count() > LONGEST_ID || id.chars().any(char::is_control)) {
+                let fault =
+                    format!("an @id has at most {LONGEST_ID} characters, none of them a control character");
+                faults.at(told, &head, fault);
+                continue;
             }
             let name = named.map_or_else(|| format!("(policy {number})"), str::to_owned);
             let id = PolicyId::new(format!("{stem}/{name}"));

@@ -231,6 +231,7 @@ fn resets_are_read_by_their_team_unless_forbidden() {
 #[test]
 fn a_folder_that_is_wrong_says_where() {
     let permit = r#"@id("a") permit (principal in Team::"a", action, resource);"#;
+    let long = format!(r#"@id("{}") permit (principal in Team::"a", action, resource);"#, "x".repeat(129));
     let twice = format!("{permit}\n{permit}");
     let in_a = |rest: &str| format!("// A comment: permit (\n@id(\"x\")\n{rest}");
     let (other, all) = (
@@ -276,6 +277,14 @@ fn a_folder_that_is_wrong_says_where() {
             "",
             "a.cedar:1:1: the policy has no @id",
         ),
+        (
+            "an @id with a NUL",
+            "",
+            r#"@id("a\0b") permit (principal in Team::"a", action, resource);"#,
+            "",
+            "a.cedar:1:1: an @id has at most 128 characters, none of them a control character",
+        ),
+        ("a long @id", "", &long, "", "a.cedar:1:1: an @id has at most 128 characters"),
         ("one @id twice", "", &twice, "", "a.cedar:2:1: two policies share the @id a/a"),
         ("a template", "", &template, "", "a.cedar:2:1: this is a template"),
         ("no Cedar", "", "permit (", "", "a.cedar:1:9: unexpected end of input"),
