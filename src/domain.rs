@@ -11,7 +11,7 @@ mod trace;
 
 pub use names::{InstanceId, IssuerName, NameFault, RequestId, ResetId, Revision, TeamName};
 pub use outcome::{Effort, Outcome, Rejection, Status, Unsent};
-pub use password::{Class, Password, PasswordFault};
+pub use password::{Alphabet, Class, Password, PasswordFault};
 pub use request::{FreeText, Reason, ResetRequest, TextFault, Ticket};
 pub use trace::TraceId;
 

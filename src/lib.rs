@@ -19,6 +19,7 @@ pub mod inventory;
 pub mod metrics;
 pub mod ratelimit;
 pub mod reset;
+pub mod seal;
 #[cfg(feature = "simulator")]
 pub mod simulator;
 pub mod telemetry;

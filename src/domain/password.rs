@@ -1,7 +1,11 @@
+mod generate;
+
 use std::fmt;
 
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroize;
+
+pub use generate::Alphabet;
 
 /// A login password that Zenlayer will take: 8 to 16 characters, all of them of the four classes, each
 /// class at least once (Zenlayer's ResetInstancePassword, under its strictest reading).
