@@ -15,7 +15,8 @@ use zeroize::Zeroizing;
 
 pub use jwk::KeyFault;
 
-/// A public key that passwords can be sealed to: RSA of 2048 to 8192 bits, or P-256.
+/// A public key that passwords can be sealed to: RSA of 2048 to 4096 bits, or P-256. What is sealed
+/// to it is shorter than 1,000 characters.
 #[derive(Debug, Clone)]
 pub struct RecipientKey {
     kind: Kind,

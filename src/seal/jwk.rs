@@ -28,8 +28,8 @@ pub enum KeyFault {
     Member(&'static str),
     #[error("`kid` must be a text of 1 to 128 visible ASCII characters.")]
     Id,
-    #[error("An RSA key must have 2048 to 8192 bits; this one has {0}.")]
-    Weak(usize),
+    #[error("An RSA key must have 2048 to 4096 bits; this one has {0}.")]
+    Size(usize),
     #[error("`e` must be an odd number from 3 to 4294967295: 65537 is usual (`AQAB`).")]
     Exponent,
     #[error("It is no key that can be encrypted to.")]
@@ -75,8 +75,8 @@ fn rsa(jwk: &Map<String, Value>) -> Result<Kind, KeyFault> {
     let trimmed = |bytes: Vec<u8>| bytes.into_iter().skip_while(|byte| *byte == 0).collect::<Vec<u8>>();
     let (n, e) = (trimmed(member(jwk, "n")?), trimmed(member(jwk, "e")?));
     let bits = n.first().map_or(0, |first| 8 * n.len() - first.leading_zeros() as usize);
-    if !(2048..=8192).contains(&bits) {
-        return Err(KeyFault::Weak(bits));
+    if !(2048..=4096).contains(&bits) {
+        return Err(KeyFault::Size(bits));
     }
     let exponent = e.iter().try_fold(0_u32, |sum, byte| sum.checked_mul(256)?.checked_add(u32::from(*byte)));
     if !exponent.is_some_and(|e| e >= 3 && e % 2 == 1) {
@@ -175,8 +175,8 @@ mod tests {
             ("another algorithm", ec(json!({"alg": "ECDH-ES+A256KW"})), Some(KeyFault::Algorithm("ECDH-ES"))),
             ("a name with a line end", ec(json!({"kid": "a\nb"})), Some(KeyFault::Id)),
             ("a name that is a number", ec(json!({"kid": 1})), Some(KeyFault::Id)),
-            ("weak RSA", rsa(128, "AQAB"), Some(KeyFault::Weak(1024))),
-            ("huge RSA", rsa(1025, "AQAB"), Some(KeyFault::Weak(8200))),
+            ("weak RSA", rsa(128, "AQAB"), Some(KeyFault::Size(1024))),
+            ("huge RSA", rsa(513, "AQAB"), Some(KeyFault::Size(4104))),
             ("exponent 1", rsa(256, "AQ"), Some(KeyFault::Exponent)),
             ("an even exponent", rsa(256, "AQAA"), Some(KeyFault::Exponent)),
             (
@@ -198,6 +198,6 @@ mod tests {
         let mut n = vec![0; 129];
         n.extend([0xc5; 127]);
         let jwk = json!({"kty": "RSA", "n": URL_SAFE_NO_PAD.encode(n), "e": "AQAB"});
-        assert_eq!(RecipientKey::from_jwk(&jwk).err(), Some(KeyFault::Weak(1016)));
+        assert_eq!(RecipientKey::from_jwk(&jwk).err(), Some(KeyFault::Size(1016)));
     }
 }
