@@ -2,6 +2,7 @@
 
 mod body;
 mod client;
+mod cors;
 mod cursor;
 mod edge;
 mod instances;
@@ -27,6 +28,7 @@ use tokio_util::task::TaskTracker;
 use crate::authn::Authenticator;
 use crate::metrics::Metrics;
 
+pub use cors::cross_origin;
 pub use cursor::Cursors;
 pub use edge::{RootSpan, edge};
 pub use openapi::document;

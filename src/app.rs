@@ -19,7 +19,7 @@ use crate::api::{Cursors, Drain, Shared};
 use crate::audit::{OpenError, Trail};
 use crate::authn::{Authenticator, IssuerFault};
 use crate::authz::{Policies, PolicyFaults, PolicyRevision};
-use crate::config::{Config, Upstream};
+use crate::config::{self, Config, Upstream};
 use crate::http::{Client, Endpoint, TlsFault};
 use crate::inventory::Mirror;
 use crate::metrics::Metrics;
@@ -59,6 +59,7 @@ struct Parts {
     upstream: Arc<Upstream>,
     mirror: Arc<Mirror>,
     late: Arc<Semaphore>,
+    cors: Arc<config::Cors>,
     shared: Shared,
 }
 
@@ -146,6 +147,7 @@ impl App {
             mirror: mirror.clone(),
             late: Arc::new(Semaphore::new(MOST_LATE)),
             upstream: upstream.clone(),
+            cors: Arc::new(config.cors),
             shared: Shared {
                 authenticator: authenticator.clone(),
                 metrics: metrics.clone(),

@@ -3,6 +3,7 @@
 //! `docs/configuration.md` is the reference. A `ZENGATE__TABLE__KEY` variable overrides any key; other
 //! names that begin with `ZENGATE_` are left alone, since Kubernetes itself injects such.
 
+mod cors;
 mod file;
 mod issuers;
 mod reader;
@@ -13,6 +14,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+pub use cors::{Cors, OriginFault, WebOrigin};
 pub use file::{read_file, read_text};
 pub use issuers::{FetchUrl, Fetching, Issuer, KeySource, SignatureAlgorithm, TeamPattern, check_secret};
 pub use reader::{Fault, Reader, Table, without_line_end};
@@ -37,6 +39,7 @@ pub struct Config {
     pub inventory: Inventory,
     pub audit: Audit,
     pub telemetry: Telemetry,
+    pub cors: Cors,
     effective: toml::Table,
 }
 

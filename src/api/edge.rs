@@ -123,16 +123,21 @@ fn head_length(request: &ServiceRequest) -> usize {
 /// Problems become answers here, since only here the request's id is known.
 fn finish(response: HttpResponse, context: &Context) -> (HttpResponse, Option<Kind>) {
     let id = &context.origin().request_id;
-    match response.error() {
-        None => (response, None),
-        Some(error) => match error.as_error::<Problem>() {
-            Some(problem) => (problem.render(id), Some(problem.kind)),
-            None => {
-                let problem = of_actix(error.as_response_error());
-                (problem.render(id), Some(problem.kind))
-            }
-        },
+    let Some(error) = response.error() else { return (response, None) };
+    let (mut rendered, kind) = match error.as_error::<Problem>() {
+        Some(problem) => (problem.render(id), problem.kind),
+        None => {
+            let problem = of_actix(error.as_response_error());
+            (problem.render(id), problem.kind)
+        }
+    };
+    // What lets a page of another origin read it stands on the answer that is replaced here.
+    for (name, value) in response.headers() {
+        if *name == header::VARY || name.as_str().starts_with("access-control-") {
+            rendered.headers_mut().append(name.clone(), value.clone());
+        }
     }
+    (rendered, Some(kind))
 }
 
 /// actix's own refusals; none of its extractors is used, so few are left.

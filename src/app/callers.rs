@@ -66,7 +66,7 @@ fn app(
     Service: Service<Request, Future: 'static>,
     Future: 'static,
 > {
-    let Parts { metrics, policies, limiter, trail, endpoint, upstream, mirror, late, shared } = parts;
+    let Parts { metrics, policies, limiter, trail, endpoint, upstream, mirror, late, cors, shared } = parts;
     // awc's client cannot leave its thread: each worker has its own connections to Zenlayer.
     let client = Client::new(endpoint);
     let gateway = Gateway {
@@ -80,6 +80,7 @@ fn app(
     let app = App::new()
         .app_data(web::Data::new(gateway))
         .app_data(web::Data::new(shared))
+        .wrap(api::cross_origin(&cors))
         .wrap(TracingLogger::<RootSpan>::new())
         .wrap(from_fn(api::edge))
         .configure(api::configure);

@@ -248,6 +248,7 @@ pub(super) fn read(reader: &mut Reader) -> Option<Config> {
     let limits = limits(reader.table("limits"));
     let inventory = inventory(reader.table("inventory"));
     let audit = audit(reader.table("audit"));
+    let cors = super::cors::read(reader.table("cors"));
     let telemetry = reader.table("telemetry").string("log", Some("info")).map(|log| Telemetry { log });
     Some(Config {
         server: server?,
@@ -260,6 +261,7 @@ pub(super) fn read(reader: &mut Reader) -> Option<Config> {
         inventory: inventory?,
         audit: audit?,
         telemetry: telemetry?,
+        cors: cors?,
         effective: toml::Table::new(),
     })
 }

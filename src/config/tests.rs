@@ -278,6 +278,12 @@ fn each_bad_setting_is_told_by_its_path() {
         ),
         ("TLS with neither", format!("{GOOD}[server.tls]"), None, "server.tls.certificate_file: is required"),
         (
+            "pages of any origin",
+            format!("{GOOD}[cors]\nallowed_origins = [\"*\"]"),
+            None,
+            "cors.allowed_origins: \"*\": must be scheme, host and port as browsers write them",
+        ),
+        (
             "another store",
             format!("{GOOD}[audit]\nstore = \"postgres\""),
             None,

@@ -9,6 +9,7 @@ mod keys;
 
 mod access;
 mod bad_input;
+mod cors;
 mod edge;
 mod faults;
 mod gateway;
