@@ -119,9 +119,9 @@ impl Committer {
             rows.push(Row { position, record, projection: &Projection::None });
         }
         if let Err(error) = self.store.append(&rows, exported) {
-            // A connection may break after the commit and before its answer.
-            let happened =
-                self.store.head(chain.writer()).is_ok_and(|head| head.as_ref() == Some(chain.head()));
+            // A connection may break after the commit and before its answer. What is damaged says nothing to rely on.
+            let happened = !matches!(error, StoreError::Damaged(_))
+                && self.store.head(chain.writer()).is_ok_and(|head| head.as_ref() == Some(chain.head()));
             if !happened {
                 self.doubts.push(Doubt::of(drafts, chain));
                 return Err(error);

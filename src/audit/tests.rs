@@ -230,3 +230,36 @@ async fn no_record_holds_a_control_character() {
     assert_eq!(records[3]["upstreamRequestId"].as_str().map(|id| id.chars().count()), Some(1025));
     assert!(fixture.good());
 }
+
+#[tokio::test]
+async fn a_store_that_is_taken_away_or_put_back_takes_no_intent() {
+    for (row, files, put_back) in [
+        ("the database is gone", &["", "-wal"][..1], false),
+        ("its log is gone", &["", "-wal"][1..], false),
+        ("all is gone", &["", "-wal", "-shm"], false),
+        ("an older copy is put back", &["", "-wal", "-shm"], true),
+    ] {
+        let fixture = Fixture::new();
+        let trail = fixture.trail();
+        let name = |end: &str| {
+            let mut name = fixture.path().into_os_string();
+            name.push(end);
+            std::path::PathBuf::from(name)
+        };
+        for end in files {
+            let copy = name(end).with_extension("copy");
+            std::fs::copy(name(end), &copy).expect("copied");
+            std::fs::remove_file(name(end)).expect("removed");
+            if put_back {
+                std::fs::rename(copy, name(end)).expect("put back");
+            }
+        }
+        let refused = trail.open(fixture.permit("ins-1"), &Target::for_test()).await;
+        let refused = refused.map(drop).expect_err(row).error;
+        assert!(
+            matches!(&refused, WriteError::Commit(why) if why.contains("while it was open")),
+            "{row}: {refused}"
+        );
+        assert!(!trail.healthy(), "{row}");
+    }
+}

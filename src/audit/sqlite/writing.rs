@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,14 +15,56 @@ use crate::domain::rfc3339;
 /// The connection of the one writer, and its lock.
 pub(in crate::audit) struct Writing {
     connection: Connection,
-    path: PathBuf,
+    files: Files,
     _lock: Lock,
+}
+
+/// The database and its log, as they were when they were opened. SQLite writes on into files that were taken away or
+/// replaced, and what it writes there is gone with the process.
+struct Files {
+    database: Watched,
+    log: Watched,
+}
+
+struct Watched {
+    path: PathBuf,
+    /// Device and inode; None while it is not there yet.
+    identity: Option<(u64, u64)>,
+}
+
+impl Watched {
+    fn new(path: PathBuf) -> Self {
+        Self { identity: identity(&path), path }
+    }
+
+    fn check(&mut self) -> Result<(), StoreError> {
+        match (self.identity, identity(&self.path)) {
+            (None, found) => self.identity = found,
+            (Some(opened), Some(found)) if opened == found => {}
+            (Some(_), found) => {
+                let what = if found.is_some() { "replaced" } else { "taken away" };
+                return Err(StoreError::Damaged(format!(
+                    "{} was {what} while it was open",
+                    self.path.display()
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn identity(path: &Path) -> Option<(u64, u64)> {
+    std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 impl Writing {
     pub(in crate::audit) fn open(path: &Path) -> Result<Self, OpenError> {
         let lock = Lock::take(path)?;
-        Ok(Self { connection: schema::open(path)?, path: path.to_owned(), _lock: lock })
+        let connection = schema::open(path)?;
+        let mut log = path.as_os_str().to_owned();
+        log.push("-wal");
+        let files = Files { database: Watched::new(path.to_owned()), log: Watched::new(log.into()) };
+        Ok(Self { connection, files, _lock: lock })
     }
 
     fn write(&mut self) -> Result<Transaction<'_>, rusqlite::Error> {
@@ -37,7 +80,10 @@ impl Store for Writing {
             let upsert = "INSERT INTO exported VALUES (?1, ?2) ON CONFLICT DO UPDATE SET sequence = ?2";
             transaction.prepare_cached(upsert)?.execute(params![writer, *sequence as i64])?;
         }
-        Ok(transaction.commit()?)
+        transaction.commit()?;
+        // After the commit: what was taken away before it does not hold it.
+        self.files.database.check()?;
+        self.files.log.check()
     }
 
     fn head(&mut self, writer: &str) -> Result<Option<Position>, StoreError> {
@@ -97,7 +143,7 @@ impl Store for Writing {
     }
 
     fn free_bytes(&self) -> Option<u64> {
-        let stat = rustix::fs::statvfs(&self.path).ok()?;
+        let stat = rustix::fs::statvfs(&self.files.database.path).ok()?;
         Some(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 }
