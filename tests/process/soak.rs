@@ -14,12 +14,10 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::scale::resident;
-use crate::support::{Gateway, Simulator, configured, payments};
+use crate::support::{FREE, Gateway, Simulator, configured, payments, report};
 
 const SEED: u64 = 20_261_124;
 const CALLERS: usize = 200;
-const FREE: &str = "[default]\nteam = { requests = 1000000, period_seconds = 1, burst = 1000000 }\n\
-    caller = { requests = 1000000, period_seconds = 1, burst = 1000000 }\ninstance_cooldown_seconds = 0\n";
 
 /// What a soak saw.
 struct Saw {
@@ -139,39 +137,24 @@ fn soak(simulator: &Simulator, gateway: &Gateway) -> Saw {
     }
 }
 
-/// One section of docs/reliability.md, in place of the one before.
-fn report(saw: &Saw, file: &str) {
-    const TITLE: &str = "## Soak";
-    let text = fs::read_to_string(file).expect("read");
-    let start = text.find(TITLE).expect("the section is there");
-    let end = text[start + TITLE.len()..].find("\n## ").map_or(text.len(), |at| start + TITLE.len() + at + 1);
+fn table(saw: &Saw) -> String {
     let list = |counts: Vec<String>| counts.join(", ");
-    let section = format!(
-        "{TITLE}\n\n`make soak`: {} s, {CALLERS} callers, seed {SEED}, faults changing twice a second.\n\n\
+    format!(
+        "`make soak`: {} s, {CALLERS} callers, seed {SEED}, faults changing twice a second.\n\n\
          | | |\n|---|---|\n| answers by status | {} |\n| resets by outcome | {} |\n| passwords that Zenlayer took | {} |\n\
-         | resident after a fifth of the time, at the end | {} MiB, {} MiB |\n\n",
+         | resident after a fifth of the time, at the end | {} MiB, {} MiB |\n",
         seconds(),
         list(saw.answers.iter().map(|(status, count)| format!("{status}: {count}")).collect()),
         list(saw.outcomes.iter().map(|(name, count)| format!("{name}: {count}")).collect()),
         saw.applied,
         saw.resident[0],
         saw.resident[1],
-    );
-    fs::write(file, format!("{}{section}{}", &text[..start], &text[end..])).expect("written");
+    )
 }
 
 #[test]
 fn outcomes_add_up_and_memory_stays_flat_while_zenlayer_comes_and_goes() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("instances.json");
-    let instances: Value = (0..CALLERS)
-        .map(|n| {
-            json!({ "instanceId": format!("ins-{n}"), "status": "RUNNING", "enableAgent": true,
-            "tags": { "tags": [{ "key": "team", "value": "payments" }] } })
-        })
-        .collect();
-    fs::write(&file, instances.to_string()).expect("written");
-    let simulator = Simulator::with(&file);
+    let simulator = Simulator::of(CALLERS);
     let folder = configured(&simulator);
     fs::write(folder.path().join("policies/limits.toml"), FREE).expect("written");
     let gateway = Gateway::start(folder.path(), Stdio::null(), |mut command| {
@@ -182,7 +165,7 @@ fn outcomes_add_up_and_memory_stays_flat_while_zenlayer_comes_and_goes() {
     });
     let saw = soak(&simulator, &gateway);
     if let Ok(file) = std::env::var("ZENGATE_SOAK_REPORT") {
-        report(&saw, &file);
+        report(&file, "Soak", &table(&saw));
     }
     let of = |status| saw.answers.get(&status).copied().unwrap_or_default();
     let counted: u64 = saw.outcomes.values().sum();

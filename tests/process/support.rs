@@ -12,6 +12,10 @@ use tempfile::TempDir;
 pub const ACCESS_KEY_ID: &str = "ak-test-1";
 pub const ACCESS_KEY_PASSWORD: &str = "sk-test-secret-1";
 
+/// A limits.toml that no test meets.
+pub const FREE: &str = "[default]\nteam = { requests = 1000000, period_seconds = 1, burst = 1000000 }\n\
+    caller = { requests = 1000000, period_seconds = 1, burst = 1000000 }\ninstance_cooldown_seconds = 0\n";
+
 /// A child process; killed when dropped.
 pub struct Process(Child);
 
@@ -76,6 +80,18 @@ impl Simulator {
     /// Returns once it listens.
     pub fn start() -> Self {
         Self::with(&beside("instances.json"))
+    }
+
+    /// With `ins-0`, `ins-1` and so on, all of them the payments team's.
+    pub fn of(count: usize) -> Self {
+        let instance = |n| {
+            serde_json::json!({ "instanceId": format!("ins-{n}"), "status": "RUNNING", "enableAgent": true,
+                "tags": { "tags": [{ "key": "team", "value": "payments" }] } })
+        };
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("instances.json");
+        fs::write(&file, (0..count).map(instance).collect::<Value>().to_string()).expect("written");
+        Self::with(&file)
     }
 
     /// With the instances of this file.
@@ -209,6 +225,18 @@ pub fn tool(variable: &str, usual: &str) -> Command {
 pub fn python() -> Command {
     let usual = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/venv/bin/python");
     tool("ZENGATE_TEST_PYTHON", &usual.display().to_string())
+}
+
+/// Writes one section of a page of docs/ in place of the one before, or at the end.
+pub fn report(page: &str, title: &str, text: &str) {
+    let page = Path::new(page);
+    let before = fs::read_to_string(page).expect("read");
+    let heading = format!("## {title}\n");
+    let start = before.find(&heading).unwrap_or(before.len());
+    let rest = &before[before.len().min(start + heading.len())..];
+    let rest = rest.find("\n## ").map_or("", |at| &rest[at..]);
+    let kept = before[..start].trim_end();
+    fs::write(page, format!("{kept}\n\n{heading}\n{}\n{rest}", text.trim_end())).expect("written");
 }
 
 pub fn address_of(url: &str) -> SocketAddr {
