@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt spec bench tools soak verify
+.PHONY: help demo test lint fmt spec bench tools soak kill verify
 
 help: ## This list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -33,5 +33,9 @@ soak: ## Ten minutes of a Zenlayer that comes and goes; writes docs/reliability.
 	ZENGATE_SOAK_SECONDS=600 ZENGATE_SOAK_REPORT=$(CURDIR)/docs/reliability.md \
 		cargo test --locked --test process soak
 
-verify: soak ## The long versions of the checks
+kill: ## Two hundred kill -9 under load; writes docs/reliability.md
+	ZENGATE_KILL_ROUNDS=200 ZENGATE_KILL_REPORT=$(CURDIR)/docs/reliability.md \
+		cargo test --locked --test process kills
+
+verify: soak kill ## The long versions of the checks
 	ZENGATE_TEST_SWAPS=1000 cargo test --locked --test api reload

@@ -12,6 +12,7 @@ mod commands;
 mod demo;
 mod durability;
 mod folders;
+mod kills;
 mod policy;
 mod policy_diff;
 mod policy_explain;

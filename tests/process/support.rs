@@ -33,6 +33,12 @@ impl Process {
         assert!(sent.success(), "kill {signal}");
     }
 
+    /// SIGKILL, and waits for its end.
+    pub fn kill(&mut self) {
+        self.0.kill().expect("it has not been waited for");
+        self.0.wait().expect("it can be waited for");
+    }
+
     /// Waits for its end, 30 seconds at most.
     pub fn ended(&mut self) -> ExitStatus {
         let until = Instant::now() + Duration::from_secs(30);

@@ -1,6 +1,6 @@
 //! HTTP by hand, so that a test can send what no client would.
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -59,14 +59,22 @@ pub fn raw(address: SocketAddr, bytes: &[u8]) -> Answer {
 
 /// Reads one answer off a connection.
 pub fn read(stream: &mut impl Read) -> Answer {
+    try_read(stream).expect("a whole answer in time")
+}
+
+/// The same, off a connection that may end at any moment.
+pub fn try_read(stream: &mut impl Read) -> io::Result<Answer> {
     let mut bytes = Vec::new();
     let head = loop {
         if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
             break end;
         }
         let mut chunk = [0; 4096];
-        let read = stream.read(&mut chunk).expect("an answer in time");
-        assert!(read > 0, "the connection ended within a head: {:?}", String::from_utf8_lossy(&bytes));
+        let read = stream.read(&mut chunk)?;
+        if read == 0 {
+            let cut = format!("the connection ended within a head: {:?}", String::from_utf8_lossy(&bytes));
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, cut));
+        }
         bytes.extend_from_slice(&chunk[..read]);
     };
     let text = String::from_utf8(bytes[..head].to_vec()).expect("a head is text");
@@ -81,12 +89,12 @@ pub fn read(stream: &mut impl Read) -> Answer {
     match length {
         Some(length) => {
             let mut rest = vec![0; usize::saturating_sub(length, body.len())];
-            stream.read_exact(&mut rest).expect("a whole body");
+            stream.read_exact(&mut rest)?;
             body.extend(rest);
         }
-        None => _ = stream.read_to_end(&mut body),
+        None => _ = stream.read_to_end(&mut body)?,
     }
-    Answer { status, headers, body: String::from_utf8_lossy(&body).into_owned() }
+    Ok(Answer { status, headers, body: String::from_utf8_lossy(&body).into_owned() })
 }
 
 /// A request as bytes; `headers` go as they are.
