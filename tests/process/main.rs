@@ -10,6 +10,7 @@ mod keys;
 mod canary;
 mod commands;
 mod demo;
+mod disk;
 mod durability;
 mod folders;
 mod kills;

@@ -1,0 +1,385 @@
+//! A disk that is full, read-only, broken, locked, slow or corrupt: no reset without a durable intent, an answer
+//! that says so, and recovery by itself. Needs root, for a mount of its own and to attach strace.
+
+mod mount;
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::Path;
+use std::process::{ChildStderr, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use serde_json::Value;
+
+use crate::http::{Answer, call};
+use crate::support::{FREE, Gateway, Process, Simulator, configured, payments, said, tool, zengate};
+use mount::Mount;
+
+const REFUSED: &str = "The audit trail cannot be written, so nothing was sent. Try again.";
+
+fn served(folder: &Path) -> Gateway {
+    Gateway::start(folder, Stdio::null(), |command| command)
+}
+
+fn serve(folder: &Path) -> Command {
+    let mut command = zengate();
+    command.arg("serve").arg("--config").arg(folder.join("zengate.toml"));
+    command
+}
+
+/// A gateway's folder, its trail in a folder of its own.
+fn laid_out(simulator: &Simulator) -> tempfile::TempDir {
+    let folder = configured(simulator);
+    fs::create_dir(folder.path().join("disk")).expect("made");
+    let config = folder.path().join("zengate.toml");
+    let text = fs::read_to_string(&config).expect("read") + "[audit]\npath = \"disk/zengate.db\"\n";
+    fs::write(&config, text).expect("written");
+    fs::write(folder.path().join("policies/limits.toml"), FREE).expect("written");
+    folder
+}
+
+/// The instances of all resets that Zenlayer was asked for, in order.
+fn sent(simulator: &Simulator) -> Vec<String> {
+    let calls = simulator.get("calls")["calls"].as_array().cloned().expect("a list");
+    let resets = calls.iter().filter(|call| call["action"] == "ResetInstancePassword");
+    let body =
+        |call: &Value| serde_json::from_str::<Value>(call["body"].as_str().expect("text")).expect("JSON");
+    resets.map(|call| body(call)["instanceId"].as_str().expect("an id").to_owned()).collect()
+}
+
+fn metric(gateway: &Gateway, series: &str) -> u64 {
+    let text = call(gateway.operations, "GET", "/metrics", None, None).body;
+    let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.map_or(0, |value| value.parse().expect("a whole number"))
+}
+
+fn trail_check(gateway: &Gateway) -> Value {
+    let answer = call(gateway.operations, "GET", "/readyz", None, None);
+    assert_eq!(answer.status, 200, "a disk takes no readiness away: {answer:?}");
+    answer.json()["checks"]["trail"].clone()
+}
+
+fn until(what: &str, good: impl Fn() -> bool) {
+    let until = Instant::now() + Duration::from_secs(20);
+    while !good() {
+        assert!(Instant::now() < until, "{what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Resets that all say that the trail cannot be written, each within `longest`; none reaches Zenlayer.
+fn all_refused(gateway: &Gateway, simulator: &Simulator, longest: Duration) {
+    let before = sent(simulator).len();
+    let ask = |n: usize| {
+        let began = Instant::now();
+        (gateway.reset(&format!("ins-{n}"), "Abcd~1234"), began.elapsed())
+    };
+    let answers: Vec<(Answer, Duration)> = std::thread::scope(|scope| {
+        let asking: Vec<_> = (0..8).map(|n| scope.spawn(move || ask(n))).collect();
+        asking.into_iter().map(|asked| asked.join().expect("answered")).collect()
+    });
+    for (answer, took) in answers {
+        assert_eq!((answer.status, answer.problem().as_str()), (503, "unavailable"), "{answer:?}");
+        assert_eq!(answer.json()["detail"], REFUSED);
+        assert!(took < longest, "{took:?}");
+    }
+    assert_eq!(sent(simulator).len(), before, "nothing was sent");
+    // Who is not permitted hears so all the same.
+    assert_eq!(gateway.reset("ins-none", "Abcd~1234").status, 403);
+}
+
+/// Every reset that Zenlayer was asked for has an intent and an outcome, and the chains hold. `inside` puts a
+/// command where the trail is.
+fn all_on_record(folder: &Path, simulator: &Simulator, inside: impl Fn(Command) -> Command) {
+    let ask = |what: &str| {
+        let mut command = zengate();
+        command.args(["audit", what, "--config"]).arg(folder.join("zengate.toml"));
+        let output = inside(command).output().expect("runs");
+        assert!(output.status.success(), "{what}: {}", said(&output));
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let records: Vec<Value> =
+        ask("list").lines().map(|line| serde_json::from_str(line).expect("a record is JSON")).collect();
+    let of = |kind: &str| records.iter().filter(|record| record["kind"] == kind).cloned().collect::<Vec<_>>();
+    let mut intents: Vec<String> =
+        of("intent").iter().map(|record| record["instanceId"].as_str().expect("an id").to_owned()).collect();
+    for instance in sent(simulator) {
+        let intent = intents.iter().position(|intent| *intent == instance);
+        intents.remove(intent.unwrap_or_else(|| panic!("a reset of {instance} was sent without an intent")));
+    }
+    let ids = |kind| of(kind).iter().map(|record| record["resetId"].to_string()).collect::<BTreeSet<_>>();
+    assert_eq!(ids("intent"), ids("outcome"));
+    ask("verify");
+}
+
+/// System calls of a running process fail or take longer, until it is dropped.
+struct Tampered {
+    strace: Process,
+    _stderr: BufReader<ChildStderr>,
+}
+
+impl Tampered {
+    /// `injection` as strace has it: `pwrite64,fdatasync:error=EIO`. Returns once it is in force.
+    fn with(gateway: &Gateway, injection: &str) -> Self {
+        let calls = injection.split(':').next().expect("calls");
+        let mut command = tool("ZENGATE_TEST_STRACE", "strace");
+        command.args(["-f", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
+        command.args(["-e", &format!("inject={injection}"), "-p", &gateway.process.id().to_string()]);
+        let mut strace = Process::spawn(command.stderr(Stdio::piped()));
+        let mut stderr = BufReader::new(strace.stderr());
+        let mut line = String::new();
+        stderr.read_line(&mut line).expect("text");
+        assert!(line.contains("attached"), "strace cannot attach, which needs root: {line}");
+        Self { strace, _stderr: stderr }
+    }
+
+    fn end(mut self) {
+        self.strace.signal("-INT");
+        self.strace.ended();
+    }
+}
+
+#[test]
+fn a_full_disk_stops_resets_until_there_is_room() {
+    let simulator = Simulator::of(10);
+    let folder = laid_out(&simulator);
+    let disk = Mount::small(&folder.path().join("disk"));
+    let gateway = Gateway::start(folder.path(), Stdio::null(), |command| disk.inside(command));
+    assert_eq!(gateway.reset("ins-0", "Abcd~1234").status, 201);
+    simulator.fault(
+        r#"[{"fault":"delay","milliseconds":1500,"instanceId":"ins-1","action":"ResetInstancePassword"}]"#,
+    );
+    std::thread::scope(|scope| {
+        let in_flight = scope.spawn(|| gateway.reset("ins-1", "Abcd~1234"));
+        simulator.wait_for_resets(2);
+        disk.fill();
+        // The log's last page may have room for one more.
+        let refused = (0..5).any(|_| gateway.reset("ins-2", "Abcd~1234").status == 503);
+        assert!(refused, "the disk is full");
+        all_refused(&gateway, &simulator, Duration::from_secs(2));
+        assert_eq!(trail_check(&gateway), "cannot be written: resets are refused");
+        // Its intent stands, its outcome cannot be written yet.
+        let told = in_flight.join().expect("answered");
+        assert_eq!((told.status, told.problem().as_str()), (504, "outcome-unknown"), "{told:?}");
+        assert!(told.json()["detail"].as_str().is_some_and(|text| text.contains("not on record yet")));
+        assert_eq!(metric(&gateway, "zengate_audit_pending_records"), 1);
+        disk.free();
+        until("it recovers by itself", || metric(&gateway, "zengate_audit_pending_records") == 0);
+        let id = told.json()["resetId"].as_str().expect("an id").to_owned();
+        let path = format!("/v1/password-resets/{id}");
+        let read = call(gateway.address, "GET", &path, Some(&payments()), None).json();
+        assert_eq!(read["status"], "accepted", "{read}");
+    });
+    assert_eq!(trail_check(&gateway), "ok");
+    assert_eq!(gateway.reset("ins-3", "Abcd~1234").status, 201);
+    all_on_record(folder.path(), &simulator, |command| disk.inside(command));
+}
+
+#[test]
+fn a_disk_that_fails_stops_resets_until_it_works() {
+    let simulator = Simulator::of(10);
+    let folder = laid_out(&simulator);
+    let gateway = served(folder.path());
+    for injection in [
+        // As after a kernel has turned a file system read-only.
+        "pwrite64,fsync,fdatasync:error=EROFS",
+        "pwrite64:error=EIO",
+        "pwrite64:error=EDQUOT",
+        "pwrite64:error=EACCES",
+        "fsync,fdatasync:error=EIO",
+    ] {
+        assert_eq!(gateway.reset("ins-0", "Abcd~1234").status, 201, "before {injection}");
+        let tampered = Tampered::with(&gateway, injection);
+        all_refused(&gateway, &simulator, Duration::from_secs(3));
+        tampered.end();
+        assert_eq!(gateway.reset("ins-0", "Abcd~1234").status, 201, "after {injection}");
+    }
+    // What a failed sync has left on the disk may come back as a record, never as a broken chain.
+    let mut gateway = gateway;
+    let tampered = Tampered::with(&gateway, "fsync,fdatasync:error=EIO");
+    assert_eq!(gateway.reset("ins-1", "Abcd~1234").status, 503);
+    gateway.process.kill();
+    drop(tampered);
+    let gateway = served(folder.path());
+    assert_eq!(gateway.reset("ins-2", "Abcd~1234").status, 201);
+    all_on_record(folder.path(), &simulator, |command| command);
+}
+
+#[test]
+fn a_slow_disk_makes_resets_slow_and_loses_none() {
+    let simulator = Simulator::of(10);
+    let folder = laid_out(&simulator);
+    let gateway = served(folder.path());
+    assert_eq!(gateway.reset("ins-0", "Abcd~1234").status, 201);
+    let tampered = Tampered::with(&gateway, "fsync,fdatasync:delay_enter=400000");
+    let began = Instant::now();
+    let answers: Vec<Answer> = std::thread::scope(|scope| {
+        let ask = |n: usize| gateway.reset(&format!("ins-{n}"), "Abcd~1234");
+        let asking: Vec<_> = (0..10).map(|n| scope.spawn(move || ask(n))).collect();
+        asking.into_iter().map(|asked| asked.join().expect("answered")).collect()
+    });
+    let took = began.elapsed();
+    tampered.end();
+    assert!(answers.iter().all(|answer| answer.status == 201), "{answers:?}");
+    assert!(took > Duration::from_millis(800), "an intent and an outcome: {took:?}");
+    assert!(took < Duration::from_millis(5 * 800), "those that wait share a commit: {took:?}");
+    all_on_record(folder.path(), &simulator, |command| command);
+}
+
+#[test]
+fn a_locked_store_is_waited_for_and_then_refused() {
+    let simulator = Simulator::of(10);
+    let folder = laid_out(&simulator);
+    let gateway = served(folder.path());
+    assert_eq!(gateway.reset("ins-0", "Abcd~1234").status, 201);
+    let other = Connection::open(folder.path().join("disk/zengate.db")).expect("opened");
+    let lock = || other.execute_batch("BEGIN EXCLUSIVE").expect("locked");
+    let unlock = || other.execute_batch("ROLLBACK").expect("unlocked");
+    lock();
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| gateway.reset("ins-1", "Abcd~1234"));
+        std::thread::sleep(Duration::from_millis(500));
+        assert!(!waiting.is_finished(), "it waits");
+        unlock();
+        assert_eq!(waiting.join().expect("answered").status, 201, "and then goes on");
+    });
+    lock();
+    all_refused(&gateway, &simulator, Duration::from_secs(12));
+    unlock();
+    until("it recovers by itself", || gateway.reset("ins-2", "Abcd~1234").status == 201);
+    all_on_record(folder.path(), &simulator, |command| command);
+}
+
+#[test]
+fn a_read_only_disk_does_not_start_and_says_so() {
+    let simulator = Simulator::of(10);
+    let folder = laid_out(&simulator);
+    let disk = Mount::small(&folder.path().join("disk"));
+    let start = || Gateway::start(folder.path(), Stdio::null(), |command| disk.inside(command));
+    let mut gateway = start();
+    assert_eq!(gateway.reset("ins-0", "Abcd~1234").status, 201);
+    gateway.process.kill();
+    disk.remount("ro");
+    let output = disk.inside(serve(folder.path())).output().expect("runs");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("disk/zengate.db") && told.contains("Read-only file system"), "{told}");
+    disk.remount("rw");
+    let gateway = start();
+    assert_eq!(gateway.reset("ins-1", "Abcd~1234").status, 201);
+    all_on_record(folder.path(), &simulator, |command| disk.inside(command));
+}
+
+#[test]
+fn a_permission_that_is_taken_away_loses_nothing() {
+    let simulator = Simulator::of(10);
+    let folder = laid_out(&simulator);
+    let disk = folder.path().join("disk");
+    // Root, but held to permissions as anybody.
+    let held = |command: Command| {
+        let mut setpriv = Command::new("setpriv");
+        setpriv.arg("--bounding-set=-dac_override,-dac_read_search");
+        setpriv.arg(command.get_program()).args(command.get_args());
+        setpriv
+    };
+    let permit = |folder_mode, file_mode| {
+        let set =
+            |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("set");
+        let files = fs::read_dir(&disk).expect("read").map(|entry| entry.expect("an entry").path());
+        files.for_each(|file| set(&file, file_mode));
+        set(&disk, folder_mode);
+    };
+    let mut gateway = Gateway::start(folder.path(), Stdio::null(), held);
+    assert_eq!(gateway.reset("ins-0", "Abcd~1234").status, 201);
+    permit(0o500, 0o400);
+    // What is open stays open.
+    assert_eq!(gateway.reset("ins-1", "Abcd~1234").status, 201);
+    all_on_record(folder.path(), &simulator, |command| command);
+    gateway.process.kill();
+    let output = held(serve(folder.path())).output().expect("runs");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("disk/zengate.db") && told.contains("Permission denied"), "{told}");
+    permit(0o700, 0o600);
+    let gateway = Gateway::start(folder.path(), Stdio::null(), held);
+    assert_eq!(gateway.reset("ins-2", "Abcd~1234").status, 201);
+    all_on_record(folder.path(), &simulator, |command| command);
+}
+
+/// Garbage in place of every page but the first, which has the header.
+fn corrupt(store: &Path) {
+    let file = fs::OpenOptions::new().write(true).open(store).expect("there");
+    let pages = file.metadata().expect("read").len() / 4096;
+    assert!(pages > 5, "it was written out by an orderly stop");
+    for page in 1..pages {
+        file.write_all_at(&[0xAA; 4096], page * 4096).expect("written");
+    }
+}
+
+fn stopped(mut gateway: Gateway) {
+    gateway.process.signal("-TERM");
+    assert!(gateway.process.ended().success());
+}
+
+#[test]
+fn a_corrupt_store_takes_no_reset_until_it_is_restored() {
+    let simulator = Simulator::of(10);
+    let folder = laid_out(&simulator);
+    let (disk, backup) = (folder.path().join("disk"), folder.path().join("backup"));
+    let restore = || {
+        fs::remove_dir_all(&disk).expect("removed");
+        crate::support::copy(&backup, &disk);
+    };
+    let gateway = served(folder.path());
+    assert_eq!(gateway.reset("ins-0", "Abcd~1234").status, 201);
+    stopped(gateway);
+    crate::support::copy(&disk, &backup);
+
+    corrupt(&disk.join("zengate.db"));
+    let output = serve(folder.path()).output().expect("runs");
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("disk/zengate.db") && told.contains("malformed"), "{told}");
+    restore();
+
+    let gateway = served(folder.path());
+    call(gateway.operations, "GET", "/livez", None, None);
+    corrupt(&disk.join("zengate.db"));
+    // The start has not read the page of the projection that an intent goes to.
+    all_refused(&gateway, &simulator, Duration::from_secs(2));
+    assert!(metric(&gateway, "zengate_audit_failures_total") > 0);
+    stopped(gateway);
+    restore();
+
+    let gateway = served(folder.path());
+    assert_eq!(gateway.reset("ins-1", "Abcd~1234").status, 201);
+    all_on_record(folder.path(), &simulator, |command| command);
+}
+
+#[test]
+fn over_a_store_that_was_corrupted_unnoticed_every_intent_is_on_the_disk_all_the_same() {
+    let simulator = Simulator::of(200);
+    let folder = laid_out(&simulator);
+    let store = folder.path().join("disk/zengate.db");
+    let gateway = served(folder.path());
+    (0..20).for_each(|_| assert_eq!(gateway.reset("ins-0", "Abcd~1234").status, 201));
+    stopped(gateway);
+    let mut gateway = served(folder.path());
+    // It has the pages in memory that it needs.
+    (0..20).for_each(|_| assert_eq!(gateway.reset("ins-0", "Abcd~1234").status, 201));
+    corrupt(&store);
+    for n in 1..200 {
+        let status = gateway.reset(&format!("ins-{n}"), "Abcd~1234").status;
+        assert!([201, 503].contains(&status), "{status}");
+    }
+    gateway.process.kill();
+    let mut bytes = fs::read(&store).expect("read");
+    bytes.extend(fs::read(folder.path().join("disk/zengate.db-wal")).unwrap_or_default());
+    let text = String::from_utf8_lossy(&bytes);
+    for instance in sent(&simulator) {
+        assert!(text.contains(&format!("\"instanceId\":\"{instance}\"")), "{instance} has its intent");
+    }
+}
