@@ -6,6 +6,9 @@ mod http;
 #[allow(dead_code, reason = "each binary uses its part of it")]
 #[path = "../support/keys.rs"]
 mod keys;
+#[allow(dead_code, reason = "each binary uses its part of it")]
+#[path = "../support/proxy.rs"]
+mod proxy;
 
 mod access;
 mod bad_input;
@@ -23,7 +26,6 @@ mod listener_tls;
 mod not_sent;
 mod outcomes;
 mod provider;
-mod proxy;
 mod records;
 mod reload;
 mod specification;
