@@ -6,6 +6,12 @@ mod http;
 #[allow(dead_code, reason = "each binary uses its part of it")]
 #[path = "../support/keys.rs"]
 mod keys;
+#[allow(dead_code, reason = "each binary uses its part of it")]
+#[path = "../support/postgres.rs"]
+mod postgres;
+#[allow(dead_code, reason = "each binary uses its part of it")]
+#[path = "../support/proxy.rs"]
+mod proxy;
 
 mod canary;
 mod commands;
@@ -19,6 +25,7 @@ mod policy_diff;
 mod policy_explain;
 mod policy_shipped;
 mod policy_test;
+mod postgres_server;
 mod provider;
 mod scale;
 mod sdk;
