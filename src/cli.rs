@@ -5,7 +5,9 @@ mod check;
 #[cfg(feature = "simulator")]
 mod demo;
 mod healthcheck;
+mod lines;
 mod policy;
+mod progress;
 mod serve;
 #[cfg(feature = "simulator")]
 mod simulate;

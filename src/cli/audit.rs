@@ -1,14 +1,21 @@
+mod export;
+mod filter;
+mod line;
+mod list;
+
 use std::path::Path;
 
 use super::{Failure, load, say};
-use crate::audit::{Filter, Order, Reader};
+use crate::audit::Reader;
 use crate::config;
 
 /// Look at the audit trail
 #[derive(clap::Subcommand)]
 pub(super) enum Audit {
-    /// Print every record, oldest first, as JSON Lines
-    List,
+    /// Show the newest records, one a line
+    List(list::List),
+    /// Print records, oldest first, as JSON Lines
+    Export(export::Export),
     /// Recompute every hash and walk every chain; 1 if a record was changed, moved or is missing
     Verify,
 }
@@ -16,14 +23,8 @@ pub(super) enum Audit {
 pub(super) fn run(arguments: &Audit, file: &Path) -> Result<(), Failure> {
     let reader = open(&load(file)?.audit)?;
     match arguments {
-        Audit::List => {
-            let mut told = Ok(());
-            let read = reader.each(&Filter::default(), Order::OldestFirst, |stored| {
-                told = say(stored.record);
-                told.is_ok()
-            });
-            read.map_err(Failure::finding).and(told)
-        }
+        Audit::List(arguments) => list::run(arguments, &reader),
+        Audit::Export(arguments) => export::run(arguments, &reader),
         Audit::Verify => {
             let verified = reader.verify().map_err(Failure::finding)?;
             verified.findings.iter().try_for_each(say)?;

@@ -7,7 +7,6 @@ mod diff;
 mod explain;
 mod inventory;
 mod junit;
-mod progress;
 mod sources;
 mod test;
 

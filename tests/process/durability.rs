@@ -10,7 +10,7 @@ use crate::support::{Gateway, Simulator, configured, payments, said, tool, zenga
 
 fn records(folder: &std::path::Path) -> Vec<Value> {
     let output = zengate()
-        .args(["audit", "list", "--config"])
+        .args(["audit", "export", "--config"])
         .arg(folder.join("zengate.toml"))
         .output()
         .expect("runs");

@@ -1,9 +1,9 @@
 use std::path::Path;
 
+use super::counted;
 use super::sources::Sources;
-use super::{counted, progress};
 use crate::authz::{PolicyFault, PolicyFaults, PolicyRevision};
-use crate::cli::{Failure, say, tell};
+use crate::cli::{Failure, progress, say, tell};
 use crate::inventory::Attributes;
 
 /// Check the policies folder

@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::check::load;
+use super::counted;
 use super::sources::Sources;
-use super::{counted, progress};
 use crate::authz::{self, Action, Circumstances, Extent, PolicyRevision};
-use crate::cli::{self, Failure, say};
+use crate::cli::{self, Failure, progress, say};
 use crate::inventory::Attributes;
 
 /// Show what a change of the policies does
