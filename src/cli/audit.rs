@@ -2,6 +2,8 @@ mod export;
 mod filter;
 mod line;
 mod list;
+mod show;
+mod tail;
 
 use std::path::Path;
 
@@ -16,6 +18,10 @@ pub(super) enum Audit {
     List(list::List),
     /// Print records, oldest first, as JSON Lines
     Export(export::Export),
+    /// Show all records of a reset or a call, whole
+    Show(show::Show),
+    /// Show records as they are written, until stopped
+    Tail(tail::Tail),
     /// Recompute every hash and walk every chain; 1 if a record was changed, moved or is missing
     Verify,
 }
@@ -25,6 +31,8 @@ pub(super) fn run(arguments: &Audit, file: &Path) -> Result<(), Failure> {
     match arguments {
         Audit::List(arguments) => list::run(arguments, &reader),
         Audit::Export(arguments) => export::run(arguments, &reader),
+        Audit::Show(arguments) => show::run(arguments, &reader),
+        Audit::Tail(arguments) => tail::run(arguments, reader),
         Audit::Verify => {
             let verified = reader.verify().map_err(Failure::finding)?;
             verified.findings.iter().try_for_each(say)?;

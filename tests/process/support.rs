@@ -24,6 +24,14 @@ impl Process {
         Self(command.spawn().unwrap_or_else(|e| panic!("{command:?}: {e}")))
     }
 
+    pub fn of(child: Child) -> Self {
+        Self(child)
+    }
+
+    pub fn has_ended(&mut self) -> bool {
+        self.0.try_wait().expect("it can be asked").is_some()
+    }
+
     pub fn id(&self) -> u32 {
         self.0.id()
     }
