@@ -10,6 +10,7 @@ mod commit;
 mod event;
 mod find;
 mod lock;
+mod opening;
 mod read;
 mod record;
 mod sink;

@@ -8,14 +8,14 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::anchors;
 use super::commit::{Committer, Doubt};
 use super::event::{Event, Part};
+use super::opening;
 use super::store::{Projection, Source, Store, StoreError};
 use super::writer::{Draft, Job, Reply, Standing, WriteError};
 use super::{About, Position, SigningKey, now};
 use crate::config;
-use crate::domain::{Outcome, Unsent, rfc3339};
+use crate::domain::{Outcome, Status, Unsent, rfc3339};
 use crate::metrics::Metrics;
 
 /// Most records of one commit.
@@ -98,31 +98,15 @@ impl Thread {
 
     /// In one transaction: the start, and the end of what dead writers left open.
     fn first_commit(&mut self) -> Result<(), StoreError> {
-        let mut first = vec![self.start_record()?];
+        let mut first = vec![opening::start(&self.committer, &*self.source)?];
         first.extend(self.closed_orphans()?);
         self.commit(&first.iter().collect::<Vec<_>>(), false).map(drop)
     }
 
-    fn start_record(&self) -> Result<Draft, StoreError> {
-        let heads = anchors::not_yet_anchored(&*self.source)?;
-        let (version, signing_key) = (env!("CARGO_PKG_VERSION"), self.committer.key().id());
-        Ok(Draft::event(&Event::Start { version, signing_key, heads: &heads }))
-    }
-
     fn closed_orphans(&mut self) -> Result<Vec<Draft>, StoreError> {
-        let orphans = self.committer.store.orphans()?;
-        if !orphans.is_empty() {
-            tracing::warn!(
-                resets = orphans.len(),
-                "resets were in flight when their writer of the trail ended: they are recorded as unknown"
-            );
-        }
-        let unknown = Outcome::Unknown { upstream_code: None, upstream_request_id: None };
-        let closed = orphans.iter().map(|reset| {
-            self.metrics.reset(unknown.status().as_str());
-            Draft::outcome(&About::of(reset, None), &unknown, None, now(), Some("writer gone"))
-        });
-        Ok(closed.collect())
+        let closed = opening::closed_orphans(&mut self.committer)?;
+        closed.iter().for_each(|_| self.metrics.reset(Status::Unknown.as_str()));
+        Ok(closed)
     }
 
     pub(super) fn run(mut self, queue: &Receiver<Job>) {
@@ -328,7 +312,7 @@ impl Thread {
             StoreError::Fenced => {
                 tracing::error!("this writer of the trail was taken for dead, so it begins a new chain");
                 self.committer.begin_anew();
-                match self.start_record() {
+                match opening::start(&self.committer, &*self.source) {
                     Ok(start) => self.waiting.insert(0, start),
                     Err(error) => {
                         tracing::error!("the new chain cannot name the heads of the others: {error}")

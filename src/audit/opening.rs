@@ -1,0 +1,32 @@
+//! How a writer's chain begins, whoever writes it.
+
+use jiff::Timestamp;
+
+use super::anchors;
+use super::commit::Committer;
+use super::event::Event;
+use super::store::{Source, StoreError};
+use super::writer::Draft;
+use crate::domain::Outcome;
+
+/// Its first record: it names the ends of other chains.
+pub(super) fn start(committer: &Committer, source: &dyn Source) -> Result<Draft, StoreError> {
+    let heads = anchors::not_yet_anchored(source)?;
+    let (version, signing_key) = (env!("CARGO_PKG_VERSION"), committer.key().id());
+    Ok(Draft::event(&Event::Start { version, signing_key, heads: &heads }))
+}
+
+/// An outcome for each reset that dead writers left open.
+pub(super) fn closed_orphans(committer: &mut Committer) -> Result<Vec<Draft>, StoreError> {
+    let orphans = committer.store.orphans()?;
+    if !orphans.is_empty() {
+        tracing::warn!(
+            resets = orphans.len(),
+            "resets were in flight when their writer of the trail ended: they are recorded as unknown"
+        );
+    }
+    let unknown = Outcome::Unknown { upstream_code: None, upstream_request_id: None };
+    let closed =
+        orphans.iter().map(|reset| Draft::outcome(&About::of(reset, None), &unknown, None, now(), Some("writer gone")));
+    Ok(closed.collect())
+}
