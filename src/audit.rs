@@ -10,7 +10,9 @@ mod commit;
 mod event;
 mod find;
 mod lock;
+mod maintain;
 mod opening;
+mod projection;
 mod read;
 mod record;
 mod sink;
@@ -38,6 +40,7 @@ pub use checkpoint::{Checkpoint, KeyFault, NoCheckpoint, PublicKeys, SigningKey}
 pub use event::{Event, KeyUse, Part};
 pub use find::Recorded;
 pub use lock::Locked;
+pub use maintain::{Held, Maintenance, NotMaintained, Pruning};
 pub use read::{ReadError, Reader};
 pub use record::{Facts, Kind, NoKind, Refused};
 pub use store::{ChainEnds, Filter, OpenError, Order, Place, StoreError, Stored};

@@ -30,6 +30,7 @@ struct Checkpoints {
     /// Records since the last one.
     records: u64,
     last: Instant,
+    newest: Option<String>,
 }
 
 /// A commit of which nobody knows whether it happened.
@@ -49,6 +50,7 @@ impl Committer {
             interval: settings.checkpoint_interval,
             records: 0,
             last: Instant::now(),
+            newest: None,
         };
         Self { store, chain: new_chain(), key, checkpoints, doubts: Vec::new() }
     }
@@ -65,6 +67,16 @@ impl Committer {
 
     pub(super) fn key(&self) -> &SigningKey {
         &self.key
+    }
+
+    /// Whose chain grows.
+    pub(super) fn writer(&self) -> &str {
+        self.chain.writer()
+    }
+
+    /// The last checkpoint that it signed.
+    pub(super) fn newest_checkpoint(&self) -> Option<&str> {
+        self.checkpoints.newest.as_deref()
     }
 
     /// How long until a checkpoint is due by time alone.
@@ -118,14 +130,12 @@ impl Committer {
             let (position, record) = chain.append(&draft.rest);
             rows.push(Row { position, record, projection: &Projection::None });
         }
-        if let Err(error) = self.store.append(&rows, exported) {
-            // A connection may break after the commit and before its answer. What is damaged says nothing to rely on.
-            let happened = !matches!(error, StoreError::Damaged(_))
-                && self.store.head(chain.writer()).is_ok_and(|head| head.as_ref() == Some(chain.head()));
-            if !happened {
-                self.doubts.push(Doubt::of(drafts, chain));
-                return Err(error);
-            }
+        if let Err(error) = self.store.append(&rows, exported)
+            // What is damaged says nothing to rely on.
+            && (matches!(error, StoreError::Damaged(_)) || !self.happened(&chain))
+        {
+            self.doubts.push(Doubt::of(drafts, chain));
+            return Err(error);
         }
         self.doubts.clear();
         self.chain = chain;
@@ -134,8 +144,29 @@ impl Committer {
             (self.checkpoints.records, self.checkpoints.last) = (0, Instant::now());
             // Outside of the store it is what a cut-off tail is found out by.
             tracing::info!(audit.checkpoint = checkpoint, "the trail has come this far");
+            self.checkpoints.newest = Some(checkpoint);
         }
         Ok(rows.into_iter().take(drafts.len()).map(|row| row.position).collect())
+    }
+
+    /// Takes the records up to each position out of the store, and puts this one on record, in one transaction.
+    pub(super) fn remove(&mut self, up_to: &[Position], draft: &Draft) -> Result<(), StoreError> {
+        let mut chain = self.chain.clone();
+        let (position, record) = chain.append(&draft.rest);
+        let row = Row { position, record, projection: &draft.projection };
+        if let Err(error) = self.store.remove(up_to, &[row])
+            && !self.happened(&chain)
+        {
+            return Err(error);
+        }
+        self.chain = chain;
+        self.checkpoints.records += 1;
+        Ok(())
+    }
+
+    /// Whether a commit that seemed to fail is there: a connection may break after it and before its answer.
+    fn happened(&mut self, chain: &Chain) -> bool {
+        self.store.head(chain.writer()).is_ok_and(|head| head.as_ref() == Some(chain.head()))
     }
 }
 

@@ -8,7 +8,7 @@ use crate::config;
 use crate::domain::ResetId;
 
 /// Records that are read at a time: reading never holds many in memory, nor a transaction open.
-const BATCH: usize = 500;
+pub(super) const BATCH: usize = 500;
 
 /// Reads the trail beside whoever writes it.
 #[derive(Clone)]

@@ -101,12 +101,15 @@ pub(super) trait Store: Send {
     /// the same transaction.
     fn remove(&mut self, up_to: &[Position], rows: &[Row<'_>]) -> Result<u64, StoreError>;
 
-    /// Writes the projection anew from `resets`.
-    fn replace_projection(&mut self, resets: &mut dyn Iterator<Item = Reset>) -> Result<(), StoreError>;
+    /// Writes the projection anew from `resets`; it stays as it was if one of them cannot be had.
+    fn replace_projection(&mut self, resets: &mut Resets<'_>) -> Result<(), StoreError>;
 
     /// Bytes that are free where it writes; None where that cannot be known.
     fn free_bytes(&self) -> Option<u64>;
 }
+
+/// Resets one after the other, or why there are no more.
+pub(super) type Resets<'r> = dyn Iterator<Item = Result<Reset, StoreError>> + 'r;
 
 /// What anybody may read of a trail, beside whoever writes it. Blocks.
 pub(super) trait Source: Send + Sync {
@@ -176,6 +179,13 @@ pub(super) fn open(settings: &config::Audit) -> Result<Box<dyn Store>, OpenError
 pub(super) fn open_source(settings: &config::Audit) -> Result<Arc<dyn Source>, OpenError> {
     match &settings.store {
         config::AuditStore::Sqlite { path } => Ok(Arc::new(sqlite::Reading::open(path)?)),
+    }
+}
+
+/// Whether there is anything to be opened, good or not.
+pub(super) fn exists(settings: &config::Audit) -> bool {
+    match &settings.store {
+        config::AuditStore::Sqlite { path } => path.exists(),
     }
 }
 

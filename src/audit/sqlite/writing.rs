@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, 
 use super::reading::{COLUMNS, reset_of};
 use super::schema;
 use crate::audit::lock::Lock;
-use crate::audit::store::{OpenError, Projection, Row, Store, StoreError};
+use crate::audit::store::{OpenError, Projection, Resets, Row, Store, StoreError};
 use crate::audit::{Position, Reset};
 use crate::domain::rfc3339;
 
@@ -133,11 +133,11 @@ impl Store for Writing {
         Ok(removed as u64)
     }
 
-    fn replace_projection(&mut self, resets: &mut dyn Iterator<Item = Reset>) -> Result<(), StoreError> {
+    fn replace_projection(&mut self, resets: &mut Resets<'_>) -> Result<(), StoreError> {
         let transaction = self.write()?;
         transaction.execute("DELETE FROM resets", [])?;
         for reset in resets {
-            open_reset(&transaction, &reset)?;
+            open_reset(&transaction, &reset?)?;
         }
         Ok(transaction.commit()?)
     }

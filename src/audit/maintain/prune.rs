@@ -1,0 +1,155 @@
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use crate::audit::read::{each, each_since};
+use crate::audit::store::{ChainEnds, Filter, Order, Source, StoreError, Stored};
+use crate::audit::{Kind, Position, ReadError, Reader};
+use crate::domain::ResetId;
+
+/// What goes of one chain: its longest beginning of which every record may go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pruning {
+    /// The last record that goes; of the sequence before the chain's first if none does.
+    pub(super) up_to: Position,
+    /// The sequence of its first record.
+    pub first: u64,
+    /// The sequence of its last record.
+    pub last: u64,
+    /// The earliest and the latest time of what goes.
+    pub times: Option<(Timestamp, Timestamp)>,
+    /// Why no more of it goes; None where all of it does.
+    pub held: Option<Held>,
+}
+
+/// Why a record stays, and with it all that follow it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// It is not old enough.
+    Recent,
+    /// Its reset has no outcome yet, or has one that is not old enough.
+    Open,
+    /// It does not say when it was made.
+    Timeless,
+    /// It is the last one of a writer that may still go on.
+    Live,
+}
+
+impl Pruning {
+    pub fn writer(&self) -> &str {
+        &self.up_to.writer
+    }
+
+    /// The last record that goes, if one does.
+    pub fn removed_up_to(&self) -> Option<&Position> {
+        (self.removed() > 0).then_some(&self.up_to)
+    }
+
+    /// How many records go.
+    pub fn removed(&self) -> u64 {
+        (self.up_to.sequence + 1).saturating_sub(self.first)
+    }
+}
+
+impl Reader {
+    /// What [`super::Maintenance::prune`] would take out; `done` is told of each record that is looked at. Blocks.
+    pub fn prunable(&self, before: Timestamp, done: &dyn Fn()) -> Result<Vec<Pruning>, ReadError> {
+        Ok(planned(self.source(), before, done)?)
+    }
+}
+
+/// What goes of every chain.
+pub(super) fn planned(
+    source: &dyn Source,
+    before: Timestamp,
+    done: &dyn Fn(),
+) -> Result<Vec<Pruning>, StoreError> {
+    // In the precision that records have.
+    let before = Timestamp::from_millisecond(before.as_millisecond()).unwrap_or(before);
+    source.chains()?.into_iter().map(|chain| planned_of(source, chain, before, done)).collect()
+}
+
+fn planned_of(
+    source: &dyn Source,
+    ChainEnds { first, last, live }: ChainEnds,
+    before: Timestamp,
+    done: &dyn Fn(),
+) -> Result<Pruning, StoreError> {
+    let mut up_to = Position { sequence: first - 1, hash: String::new(), ..last.clone() };
+    let (mut times, mut held, mut failed) = (None, None, None);
+    each_since(source, &last.writer, first - 1, |Stored { position, record }| {
+        done();
+        let old = old(source, &record, before);
+        match old {
+            Ok(_) if live && position.sequence >= last.sequence => held = Some(Held::Live),
+            Ok(Ok(at)) => {
+                let (earliest, latest) = times.unwrap_or((at, at));
+                times = Some((earliest.min(at), latest.max(at)));
+                up_to = position;
+            }
+            Ok(Err(why)) => held = Some(why),
+            Err(error) => failed = Some(error),
+        }
+        held.is_none() && failed.is_none()
+    })?;
+    match failed {
+        Some(error) => Err(error),
+        None => Ok(Pruning { up_to, first, last: last.sequence, times, held }),
+    }
+}
+
+/// When a record was made that may go.
+fn old(source: &dyn Source, record: &str, before: Timestamp) -> Result<Result<Timestamp, Held>, StoreError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Said {
+        time: String,
+        kind: String,
+        reset_id: Option<String>,
+    }
+    let Ok(Said { time, kind, reset_id }) = serde_json::from_str(record) else {
+        return Ok(Err(Held::Timeless));
+    };
+    let Ok(time) = time.parse::<Timestamp>() else { return Ok(Err(Held::Timeless)) };
+    if time >= before {
+        return Ok(Err(Held::Recent));
+    }
+    if kind != Kind::Intent.as_str() {
+        return Ok(Ok(time));
+    }
+    let Some(reset) = reset_id.and_then(|id| id.parse().ok()) else { return Ok(Err(Held::Open)) };
+    Ok(if closed(source, reset, before)? { Ok(time) } else { Err(Held::Open) })
+}
+
+/// Whether it has an outcome, and none that stays for its time.
+fn closed(source: &dyn Source, reset: ResetId, before: Timestamp) -> Result<bool, StoreError> {
+    let outcomes = Filter { kind: Some(Kind::Outcome), reset: Some(reset), ..Filter::default() };
+    let recent = Filter { since: Some(before), ..outcomes.clone() };
+    let none = |filter: &Filter| source.page(filter, Order::OldestFirst, None, 1).map(|page| page.is_empty());
+    Ok(!none(&outcomes)? && none(&recent)?)
+}
+
+/// What these and all prunings before them have taken out, together.
+pub(super) fn all_pruned(source: &dyn Source, up_to: &[Position]) -> Result<Vec<Position>, StoreError> {
+    #[derive(Deserialize)]
+    struct Said {
+        pruned: Vec<Position>,
+    }
+    let mut all: BTreeMap<String, Position> = BTreeMap::new();
+    let mut add = |position: Position| {
+        let furthest = all.entry(position.writer.clone()).or_insert_with(|| position.clone());
+        if furthest.sequence < position.sequence {
+            *furthest = position;
+        }
+    };
+    let before = Filter { kind: Some(Kind::Pruned), ..Filter::default() };
+    each(source, &before, Order::OldestFirst, |stored| {
+        // What cannot be read is for `verify` to find, and proves nothing.
+        let said = serde_json::from_str::<Said>(&stored.record);
+        said.into_iter().flat_map(|said| said.pruned).for_each(&mut add);
+        true
+    })?;
+    up_to.iter().cloned().for_each(add);
+    Ok(all.into_values().collect())
+}

@@ -1,0 +1,192 @@
+use std::time::Duration;
+
+use rusqlite::Connection;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::audit::tests::{Fixture, accepted, kinds};
+use crate::audit::{Checkpoint, Filter, Locked, Order, Reader, Reset, Trail};
+use crate::domain::{ResetId, Status};
+
+fn settings(fixture: &Fixture) -> config::Audit {
+    config::Audit::sqlite(&fixture.path())
+}
+
+fn reader(fixture: &Fixture) -> Reader {
+    Reader::open(&settings(fixture)).expect("readable")
+}
+
+/// A time that all before it is older than and nothing after it is.
+fn now() -> Timestamp {
+    std::thread::sleep(Duration::from_millis(3));
+    let now = Timestamp::now();
+    std::thread::sleep(Duration::from_millis(3));
+    now
+}
+
+async fn reset(fixture: &Fixture, trail: &Trail, instance: &str) -> ResetId {
+    let intent = trail.open(fixture.permit(instance)).await.expect("opened");
+    let id = intent.reset_id();
+    trail.close(intent, accepted()).await;
+    id
+}
+
+/// A reset that its writer leaves open.
+async fn left_open(fixture: &Fixture, trail: &Trail, instance: &str) -> ResetId {
+    let intent = trail.open(fixture.permit(instance)).await.expect("opened");
+    let id = intent.reset_id();
+    std::mem::forget(intent);
+    id
+}
+
+fn resets(fixture: &Fixture) -> Vec<Reset> {
+    reader(fixture).source().resets_after(None, 100).expect("readable")
+}
+
+/// How much of each chain goes, and why the rest stays.
+fn planned(fixture: &Fixture, before: Timestamp) -> Vec<(u64, Option<Held>)> {
+    let prunings = reader(fixture).prunable(before, &|| {}).expect("readable");
+    prunings.iter().map(|pruning| (pruning.removed(), pruning.held)).collect()
+}
+
+fn prune(fixture: &Fixture, before: Timestamp) -> Vec<Value> {
+    let mut maintenance = Maintenance::open(&settings(fixture)).unwrap_or_else(|e| panic!("{e}"));
+    maintenance.prune(before, &|| {}).expect("pruned");
+    let checkpoint: Checkpoint = maintenance.finish().expect("finished").parse().expect("a checkpoint");
+    let keys = SigningKey::load(&settings(fixture).signing_key_file, false).expect("a key").public();
+    assert!(keys.signed(&checkpoint));
+    fixture.records()
+}
+
+#[tokio::test]
+async fn what_is_pruned_is_named_and_what_stays_follows_it() {
+    let fixture = Fixture::new();
+    let trail = fixture.trail();
+    let gone = reset(&fixture, &trail, "ins-1").await;
+    let first = now();
+    let stays = reset(&fixture, &trail, "ins-2").await;
+    trail.stop();
+    assert_eq!(planned(&fixture, first), [(3, Some(Held::Recent))]);
+    let writer = fixture.records()[0]["writer"].clone();
+    let ends = fixture.records()[2].clone();
+
+    let records = prune(&fixture, first);
+    let of = |wanted: &Value| -> Vec<Value> {
+        records.iter().filter(|record| record["writer"] == *wanted).cloned().collect()
+    };
+    let left = of(&writer);
+    assert_eq!(kinds(&left), ["intent", "outcome", "stop", "checkpoint"]);
+    let own = of(&records[records.len() - 1]["writer"]);
+    assert_eq!(kinds(&own), ["start", "pruned", "stop", "checkpoint"]);
+    assert_eq!(
+        own[1]["pruned"],
+        json!([{"writer": writer, "sequence": ends["sequence"], "hash": left[0]["previous"]}])
+    );
+    assert_eq!(own[1]["before"], json!(rfc3339(first)));
+    let ids: Vec<_> = resets(&fixture).iter().map(|reset| reset.id).collect();
+    assert_eq!(ids, [stays], "the reset that {gone} was is gone");
+
+    // Now all of it goes, and the pruning of before.
+    let records = prune(&fixture, now());
+    let pruned = &records[1]["pruned"];
+    assert_eq!(kinds(&records), ["start", "pruned", "stop", "checkpoint"]);
+    let named = |n: usize| (pruned[n]["writer"].clone(), pruned[n]["sequence"].clone());
+    assert_eq!(named(0), (writer, json!(7)));
+    assert_eq!(named(1), (own[0]["writer"].clone(), json!(4)));
+
+    let trail = fixture.trail();
+    reset(&fixture, &trail, "ins-3").await;
+    trail.stop();
+    assert!(fixture.good());
+    let records = prune(&fixture, first);
+    assert_eq!(
+        records.iter().filter(|record| record["kind"] == "pruned").count(),
+        1,
+        "without anything to take out nothing is"
+    );
+}
+
+#[tokio::test]
+async fn a_reset_that_is_not_closed_stays_and_all_that_follow_it() {
+    let fixture = Fixture::new();
+    let trail = fixture.trail();
+    reset(&fixture, &trail, "ins-1").await;
+    left_open(&fixture, &trail, "ins-2").await;
+    reset(&fixture, &trail, "ins-3").await;
+    trail.stop();
+    let stopped = now();
+    assert_eq!(planned(&fixture, stopped), [(3, Some(Held::Open))]);
+    fixture.trail().stop();
+    assert_eq!(planned(&fixture, stopped), [(3, Some(Held::Open)), (0, Some(Held::Recent))], "closed since");
+    assert_eq!(planned(&fixture, now()), [(8, None), (4, None)]);
+
+    let insert = "INSERT INTO records (writer, sequence, hash, record) VALUES ('0', ?1, '', ?2)";
+    let connection = Connection::open(fixture.path()).expect("opened");
+    for (sequence, record) in [
+        (1, r#"{"kind":"stop","time":"2020-01-01T00:00:00.000Z"}"#),
+        (2, r#"{"kind":"stop","time":"yesterday"}"#),
+    ] {
+        connection.execute(insert, (sequence, record)).expect("inserted");
+    }
+    assert_eq!(planned(&fixture, stopped)[0], (1, Some(Held::Timeless)));
+}
+
+#[tokio::test]
+async fn the_table_of_resets_is_made_anew_from_the_records() {
+    let fixture = Fixture::new();
+    let trail = fixture.trail();
+    for instance in ["ins-1", "ins-2"] {
+        reset(&fixture, &trail, instance).await;
+    }
+    let open = left_open(&fixture, &trail, "ins-3").await;
+    trail.stop();
+    let before = resets(&fixture);
+    let spoil = "UPDATE resets SET team = 'z', status = 'sent' WHERE instance = 'ins-1';
+                 DELETE FROM resets WHERE instance = 'ins-2';
+                 INSERT INTO resets SELECT 'made up', instance, team, 'sent', request_id, NULL, NULL, NULL, NULL,
+                     policies, created_at, NULL, writer, sequence, hash FROM resets WHERE instance = 'ins-3'";
+    let connection = Connection::open(fixture.path()).expect("opened");
+    connection.execute_batch(spoil).expect("spoiled");
+
+    let maintenance = Maintenance::rebuild(&settings(&fixture), &|| {}).unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(maintenance.orphans(), 1, "read from what is right again");
+    maintenance.finish().expect("finished");
+    let after = resets(&fixture);
+    assert_eq!((after.len(), &after[..2]), (3, &before[..2]));
+    assert_eq!((after[2].id, after[2].status), (open, Status::Unknown));
+    assert!(fixture.good());
+
+    let bad = r#"INSERT INTO records (writer, sequence, hash, record)
+                 VALUES ('0', 1, '', '{"kind":"intent","time":"2020-01-01T00:00:00.000Z","resetId":"x"}')"#;
+    connection.execute_batch(bad).expect("inserted");
+    let failed = Maintenance::rebuild(&settings(&fixture), &|| {}).err().expect("refused");
+    assert!(matches!(failed, NotMaintained::Store(StoreError::Damaged(_))), "{failed}");
+    assert_eq!(resets(&fixture), after, "it stays as it was");
+}
+
+#[tokio::test]
+async fn a_restore_is_on_record_with_the_ends_of_the_backup() {
+    let fixture = Fixture::new();
+    let missing = Maintenance::alone(&settings(&fixture)).err().expect("refused");
+    assert!(matches!(missing, NotMaintained::Missing { .. }), "{missing}");
+    assert!(!fixture.path().exists());
+    let trail = fixture.trail();
+    reset(&fixture, &trail, "ins-1").await;
+    let held = Maintenance::open(&settings(&fixture)).err().expect("refused");
+    assert!(matches!(held, NotMaintained::Open(OpenError::Locked(Locked::Held { .. }))), "{held}");
+    trail.stop();
+    let ends = reader(&fixture).chains().expect("readable");
+    let mut maintenance = Maintenance::alone(&settings(&fixture)).unwrap_or_else(|e| panic!("{e}"));
+    maintenance.restored(&"the disk broke".parse().expect("a reason")).expect("on record");
+    drop(maintenance);
+    let records = fixture.records();
+    assert_eq!(kinds(&records[5..]), ["start", "restored", "stop", "checkpoint"], "dropped, it ends well");
+    assert_eq!(
+        (&records[6]["reason"], &records[6]["heads"]),
+        (&json!("the disk broke"), &json!([ends[0].last]))
+    );
+    assert!(fixture.good());
+    let restored = Filter { kind: Some(crate::audit::Kind::Restored), ..Filter::default() };
+    let found = reader(&fixture).page(restored, Order::NewestFirst, None, 10).await.expect("readable");
+    assert_eq!(found.len(), 1);
+}

@@ -1,0 +1,175 @@
+//! Records of a reset -> the reset: what the projection beside the trail must say.
+
+use std::collections::VecDeque;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::read::{BATCH, each};
+use super::record::Kind;
+use super::store::{Filter, Order, Place, Source, StoreError, Stored};
+use super::{Position, Reset};
+use crate::domain::{ResetId, Status};
+
+/// Why no reset can be told from its records.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Untold {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// This one does not say what an intent or an outcome says.
+    #[error("writer {}, sequence {}: it does not say what it should of a reset", .0.writer, .0.sequence)]
+    Record(Position),
+}
+
+/// What an intent or an outcome says of its reset.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Said {
+    kind: String,
+    time: String,
+    request_id: Option<String>,
+    team: Option<String>,
+    instance_id: Option<String>,
+    #[serde(default)]
+    policies: Vec<String>,
+    reason: Option<String>,
+    ticket: Option<String>,
+    outcome: Option<String>,
+    cause: Option<String>,
+    upstream_code: Option<String>,
+    upstream_request_id: Option<String>,
+}
+
+struct Closed {
+    status: Status,
+    upstream_code: Option<String>,
+    upstream_request_id: Option<String>,
+    at: Timestamp,
+}
+
+/// Which of a reset's outcomes counts: the greatest. Only a process that is gone leaves an outcome to others, and
+/// they find it only while there is none; all later ones are of one process, whose writers' names are in order.
+type Rank = (bool, String, u64);
+
+/// The reset as its records tell it; None where no intent is left.
+pub(super) fn told(source: &dyn Source, id: ResetId) -> Result<Option<Reset>, Untold> {
+    let mut intent: Option<Reset> = None;
+    let mut newest: Option<(Rank, Closed)> = None;
+    let mut unread = None;
+    let of_reset = Filter { reset: Some(id), ..Filter::default() };
+    each(source, &of_reset, Order::OldestFirst, |Stored { position, record }| {
+        let said = serde_json::from_str::<Said>(&record).ok();
+        let read = said.and_then(|said| match said.kind.as_str() {
+            "intent" if intent.is_some() => Some(()),
+            "intent" => {
+                intent = Some(opened(id, said, position.clone())?);
+                Some(())
+            }
+            "outcome" => {
+                let rank = (
+                    said.cause.as_deref() != Some("writer gone"),
+                    position.writer.clone(),
+                    position.sequence,
+                );
+                let closed = closed(said)?;
+                if newest.as_ref().is_none_or(|(newest, _)| *newest < rank) {
+                    newest = Some((rank, closed));
+                }
+                Some(())
+            }
+            // A kind of a later version.
+            _ => Some(()),
+        });
+        unread = read.is_none().then_some(position);
+        unread.is_none()
+    })?;
+    if let Some(position) = unread {
+        return Err(Untold::Record(position));
+    }
+    let Some(mut reset) = intent else { return Ok(None) };
+    if let Some((_, closed)) = newest {
+        reset.status = closed.status;
+        reset.upstream_code = closed.upstream_code;
+        reset.upstream_request_id = closed.upstream_request_id;
+        reset.finished_at = Some(closed.at);
+    }
+    Ok(Some(reset))
+}
+
+fn opened(id: ResetId, said: Said, receipt: Position) -> Option<Reset> {
+    Some(Reset {
+        id,
+        instance: said.instance_id?.parse().ok()?,
+        team: said.team?.parse().ok()?,
+        status: Status::Sent,
+        request_id: said.request_id?.parse().ok()?,
+        upstream_request_id: None,
+        upstream_code: None,
+        reason: said.reason,
+        ticket: said.ticket,
+        policies: said.policies,
+        created_at: said.time.parse().ok()?,
+        finished_at: None,
+        receipt,
+    })
+}
+
+fn closed(said: Said) -> Option<Closed> {
+    Some(Closed {
+        status: Status::from_name(&said.outcome?)?,
+        upstream_code: said.upstream_code,
+        upstream_request_id: said.upstream_request_id,
+        at: said.time.parse().ok()?,
+    })
+}
+
+/// The reset that an intent begins.
+pub(super) fn reset_of(record: &str) -> Option<ResetId> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Named {
+        kind: String,
+        reset_id: String,
+    }
+    let named: Named = serde_json::from_str(record).ok()?;
+    (named.kind == Kind::Intent.as_str()).then(|| named.reset_id.parse().ok())?
+}
+
+/// Every reset of the trail, as its records tell it: what [`super::store::Store::replace_projection`] writes. Holds
+/// few of them at a time.
+pub(super) fn rebuilt(source: &dyn Source) -> impl Iterator<Item = Result<Reset, Untold>> {
+    let mut after: Option<Place> = None;
+    let mut page = VecDeque::new();
+    let mut ended = false;
+    std::iter::from_fn(move || {
+        loop {
+            let Some(Stored { position, record }) = page.pop_front() else {
+                if ended {
+                    return None;
+                }
+                let intents = Filter { kind: Some(Kind::Intent), ..Filter::default() };
+                match source.page(&intents, Order::OldestFirst, after.as_ref(), BATCH) {
+                    Ok(next) => {
+                        ended = next.len() < BATCH;
+                        after = next.last().map(Stored::place);
+                        page = next.into();
+                    }
+                    Err(error) => {
+                        ended = true;
+                        return Some(Err(error.into()));
+                    }
+                }
+                continue;
+            };
+            let Some(id) = reset_of(&record) else { return Some(Err(Untold::Record(position))) };
+            match told(source, id) {
+                // An intent that came back has the reset of the first one.
+                Ok(reset) => match reset.filter(|reset| reset.receipt == position) {
+                    Some(reset) => return Some(Ok(reset)),
+                    None => continue,
+                },
+                Err(error) => return Some(Err(error)),
+            }
+        }
+    })
+}
