@@ -19,8 +19,9 @@ pub use prune::{Held, Pruning};
 
 /// The right to write a trail, and a chain of its own in it: until it is finished, which dropping does too.
 pub struct Maintenance {
-    committer: Committer,
+    /// Dropped first: the last one to leave an SQLite file tidies it up, and must be able to write it.
     source: Arc<dyn Source>,
+    committer: Committer,
     /// Resets that dead writers left open, which were closed as `unknown`.
     orphans: usize,
     begun: bool,
@@ -86,7 +87,7 @@ impl Maintenance {
         let key = SigningKey::load(&settings.signing_key_file, settings.make_signing_key);
         let key = key.map_err(OpenError::from)?;
         let committer = Committer::new(store::open(settings)?, key, settings);
-        Ok(Self { committer, source: store::open_source(settings)?, orphans: 0, begun: false })
+        Ok(Self { source: store::open_source(settings)?, committer, orphans: 0, begun: false })
     }
 
     fn begin(&mut self) -> Result<(), StoreError> {

@@ -72,6 +72,15 @@ impl Writing {
     }
 }
 
+impl Drop for Writing {
+    /// What stands in SQLite's log goes into the file itself, which readers that outlive the writer could not do: a
+    /// trail that nobody writes is one file, whole.
+    fn drop(&mut self) {
+        // Nothing is lost if it cannot be done: the log stays beside the file.
+        _ = self.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+    }
+}
+
 impl Store for Writing {
     fn append(&mut self, rows: &[Row<'_>], exported: &BTreeMap<String, u64>) -> Result<(), StoreError> {
         let transaction = self.write()?;
