@@ -205,6 +205,8 @@ impl Thread {
             draft.must_land || reply.as_ref().is_none_or(|reply| !reply.is_closed())
         });
         if self.damaged {
+            // Whoever is called by a growing number is called for as long as it lasts.
+            self.metrics.commit_failed();
             let damaged = WriteError::Commit("the store is damaged".to_owned());
             return self.refuse(asked, &damaged);
         }
