@@ -52,7 +52,7 @@ enum Command {
     /// Look at the policies before they are rolled out
     #[command(subcommand)]
     Policy(policy::Policy),
-    /// Look at the audit trail, beside a running gateway too
+    /// Look at the audit trail, beside a running gateway too, and look after it
     #[command(subcommand)]
     Audit(audit::Audit),
     /// Look at tokens

@@ -1,12 +1,11 @@
 //! How a writer's chain begins, whoever writes it.
 
-use jiff::Timestamp;
-
 use super::anchors;
 use super::commit::Committer;
 use super::event::Event;
 use super::store::{Source, StoreError};
 use super::writer::Draft;
+use super::{About, now};
 use crate::domain::Outcome;
 
 /// Its first record: it names the ends of other chains.
@@ -26,7 +25,8 @@ pub(super) fn closed_orphans(committer: &mut Committer) -> Result<Vec<Draft>, St
         );
     }
     let unknown = Outcome::Unknown { upstream_code: None, upstream_request_id: None };
-    let closed =
-        orphans.iter().map(|reset| Draft::outcome(&About::of(reset, None), &unknown, None, now(), Some("writer gone")));
+    let closed = orphans
+        .iter()
+        .map(|reset| Draft::outcome(&About::of(reset, None), &unknown, None, now(), Some("writer gone")));
     Ok(closed.collect())
 }

@@ -2,6 +2,8 @@ mod export;
 mod filter;
 mod line;
 mod list;
+mod maintain;
+mod prune;
 mod show;
 mod tail;
 
@@ -11,7 +13,7 @@ use super::{Failure, load, say};
 use crate::audit::Reader;
 use crate::config;
 
-/// Look at the audit trail
+/// Look at the audit trail, and look after it
 #[derive(clap::Subcommand)]
 pub(super) enum Audit {
     /// Show the newest records, one a line
@@ -24,17 +26,26 @@ pub(super) enum Audit {
     Tail(tail::Tail),
     /// Recompute every hash and walk every chain; 1 if a record was changed, moved or is missing
     Verify,
+    /// Take old records out, with the gateway stopped, so that what stays can still be verified
+    Prune(prune::Prune),
+    /// Put on record, with the gateway stopped, that the trail was put back from a backup
+    Restored(maintain::Restored),
+    /// Write the table of resets anew from the records, with the gateway stopped
+    Rebuild,
 }
 
 pub(super) fn run(arguments: &Audit, file: &Path) -> Result<(), Failure> {
-    let reader = open(&load(file)?.audit)?;
+    let settings = load(file)?.audit;
     match arguments {
-        Audit::List(arguments) => list::run(arguments, &reader),
-        Audit::Export(arguments) => export::run(arguments, &reader),
-        Audit::Show(arguments) => show::run(arguments, &reader),
-        Audit::Tail(arguments) => tail::run(arguments, reader),
+        Audit::List(arguments) => list::run(arguments, &open(&settings)?),
+        Audit::Export(arguments) => export::run(arguments, &open(&settings)?),
+        Audit::Show(arguments) => show::run(arguments, &open(&settings)?),
+        Audit::Tail(arguments) => tail::run(arguments, open(&settings)?),
+        Audit::Prune(arguments) => prune::run(arguments, &settings),
+        Audit::Restored(arguments) => maintain::restored(arguments, &settings),
+        Audit::Rebuild => maintain::rebuild(&settings),
         Audit::Verify => {
-            let verified = reader.verify().map_err(Failure::finding)?;
+            let verified = open(&settings)?.verify().map_err(Failure::finding)?;
             verified.findings.iter().try_for_each(say)?;
             let counts = format!("{} records in {} chains", verified.records, verified.chains);
             match verified.findings.len() {

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use crate::support::{Gateway, Process, Simulator, configured, said, zengate};
 
 /// A configuration in which one instance may be reset again at once.
-fn quick(simulator: &Simulator) -> TempDir {
+pub fn quick(simulator: &Simulator) -> TempDir {
     let folder = configured(simulator);
     let limits = folder.path().join("policies/limits.toml");
     let text =
@@ -22,20 +22,20 @@ fn quick(simulator: &Simulator) -> TempDir {
 }
 
 /// `zengate audit …` on the trail of this folder.
-fn audit(folder: &Path, arguments: &[&str]) -> Output {
+pub fn audit(folder: &Path, arguments: &[&str]) -> Output {
     let mut command = zengate();
     command.arg("audit").args(arguments).arg("--config").arg(folder.join("zengate.toml"));
     command.output().expect("runs")
 }
 
 /// What it answers; it must end well.
-fn told(folder: &Path, arguments: &[&str]) -> String {
+pub fn told(folder: &Path, arguments: &[&str]) -> String {
     let output = audit(folder, arguments);
     assert!(output.status.success(), "{arguments:?}: {}", said(&output));
     String::from_utf8(output.stdout).expect("text")
 }
 
-fn records(folder: &Path, arguments: &[&str]) -> Vec<Value> {
+pub fn records(folder: &Path, arguments: &[&str]) -> Vec<Value> {
     let text = told(folder, &[&["export"], arguments].concat());
     text.lines().map(|line| serde_json::from_str(line).expect("a record is JSON")).collect()
 }

@@ -13,6 +13,7 @@ mod postgres;
 #[path = "../support/proxy.rs"]
 mod proxy;
 
+mod audit_maintain;
 mod audit_read;
 mod canary;
 mod commands;

@@ -4,9 +4,10 @@ use rusqlite::Connection;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::audit::tests::{Fixture, accepted, kinds};
+use crate::audit::tests::{EFFORT, Fixture, accepted, kinds};
 use crate::audit::{Checkpoint, Filter, Locked, Order, Reader, Reset, Trail};
 use crate::domain::{ResetId, Status};
+use crate::http::Target;
 
 fn settings(fixture: &Fixture) -> config::Audit {
     config::Audit::sqlite(&fixture.path())
@@ -25,15 +26,15 @@ fn now() -> Timestamp {
 }
 
 async fn reset(fixture: &Fixture, trail: &Trail, instance: &str) -> ResetId {
-    let intent = trail.open(fixture.permit(instance)).await.expect("opened");
+    let intent = trail.open(fixture.permit(instance), &Target::for_test()).await.expect("opened");
     let id = intent.reset_id();
-    trail.close(intent, accepted()).await;
+    trail.close(intent, accepted(), EFFORT).await;
     id
 }
 
 /// A reset that its writer leaves open.
 async fn left_open(fixture: &Fixture, trail: &Trail, instance: &str) -> ResetId {
-    let intent = trail.open(fixture.permit(instance)).await.expect("opened");
+    let intent = trail.open(fixture.permit(instance), &Target::for_test()).await.expect("opened");
     let id = intent.reset_id();
     std::mem::forget(intent);
     id

@@ -3,7 +3,7 @@ use std::sync::Mutex;
 use serde_json::json;
 
 use super::*;
-use crate::audit::store::Row;
+use crate::audit::store::{Resets, Row};
 use crate::audit::tests::{EFFORT, Fixture, kinds};
 use crate::audit::writer::Writer;
 use crate::audit::{Reset, SigningKey, WriteError, sqlite};
@@ -78,7 +78,7 @@ impl Store for Flaky {
         self.inner.remove(up_to, rows)
     }
 
-    fn replace_projection(&mut self, resets: &mut dyn Iterator<Item = Reset>) -> Result<(), StoreError> {
+    fn replace_projection(&mut self, resets: &mut Resets<'_>) -> Result<(), StoreError> {
         self.inner.replace_projection(resets)
     }
 
