@@ -173,3 +173,72 @@ pub(super) fn rebuilt(source: &dyn Source) -> impl Iterator<Item = Result<Reset,
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::Reader;
+    use crate::audit::tests::{Fixture, accepted};
+    use crate::config;
+    use crate::domain::Outcome;
+
+    #[tokio::test]
+    async fn the_projection_equals_its_rebuild_whatever_became_of_a_reset() {
+        let fixture = Fixture::new();
+        let trail = fixture.trail();
+        let unknown = Outcome::Unknown { upstream_code: Some("X".to_owned()), upstream_request_id: None };
+        let opened = |instance: &str| trail.open(fixture.permit(instance));
+        trail.close(opened("accepted").await.expect("opened"), accepted()).await;
+        drop(opened("dropped").await.expect("opened"));
+        let late = opened("corrected").await.expect("opened");
+        let id = late.reset_id();
+        trail.close(late, unknown.clone()).await;
+        trail.correct(id, &accepted()).await;
+        let left = trail.close(opened("left-open").await.expect("opened"), unknown).await.reset().clone();
+        trail.stop();
+        // As if the process had ended before the last outcome.
+        let file = rusqlite::Connection::open(fixture.path()).expect("opened");
+        let open = format!(
+            "DROP TRIGGER records_are_never_deleted;
+             DELETE FROM records WHERE sequence > {};
+             UPDATE resets SET status = 'sent', upstream_code = NULL, finished_at = NULL WHERE id = '{}'",
+            left.receipt.sequence, left.id
+        );
+        file.execute_batch(&open).expect("changed");
+        let compare = |row: &str| {
+            let reader = Reader::open(&config::Audit::sqlite(&fixture.path())).expect("readable");
+            let rows = reader.source().resets_after(None, 100).expect("readable");
+            let mut told: Vec<_> =
+                rebuilt(reader.source()).collect::<Result<_, _>>().unwrap_or_else(|e| panic!("{e}"));
+            told.sort_by_key(|reset| reset.id.to_string());
+            assert_eq!(told, rows, "{row}");
+            rows.iter().map(|row| row.status.as_str()).collect::<Vec<_>>()
+        };
+        assert_eq!(compare("killed"), ["accepted", "unknown", "accepted", "sent"]);
+        let trail = fixture.trail();
+        assert_eq!(compare("writer gone"), ["accepted", "unknown", "accepted", "unknown"]);
+        trail.correct(left.id, &accepted()).await;
+        assert_eq!(
+            compare("a late answer in another chain"),
+            ["accepted", "unknown", "accepted", "accepted"]
+        );
+        trail.stop();
+        assert!(fixture.good());
+    }
+
+    #[tokio::test]
+    async fn an_intent_that_cannot_be_read_is_located() {
+        let fixture = Fixture::new();
+        let trail = fixture.trail();
+        let closed =
+            trail.close(trail.open(fixture.permit("ins-1")).await.expect("opened"), accepted()).await;
+        trail.stop();
+        let file = rusqlite::Connection::open(fixture.path()).expect("opened");
+        let edit = "DROP TRIGGER records_are_never_updated;
+                    UPDATE records SET record = replace(record, '\"instanceId\"', '\"other\"') WHERE sequence = 2";
+        file.execute_batch(edit).expect("changed");
+        let reader = Reader::open(&config::Audit::sqlite(&fixture.path())).expect("readable");
+        let untold = rebuilt(reader.source()).next().expect("one").expect_err("cannot be told");
+        assert!(matches!(&untold, Untold::Record(at) if *at == closed.reset().receipt), "{untold}");
+    }
+}

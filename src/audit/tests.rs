@@ -9,7 +9,7 @@ use crate::authz::tests::{authorized, revision_with};
 use crate::ratelimit::Limiter;
 
 pub(super) struct Fixture {
-    folder: TempDir,
+    pub(super) folder: TempDir,
     pub(super) metrics: Arc<Metrics>,
     limiter: Limiter,
 }
