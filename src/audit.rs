@@ -44,7 +44,10 @@ pub use maintain::{Held, Maintenance, NotMaintained, Pruning};
 pub use read::{ReadError, Reader};
 pub use record::{Facts, Kind, NoKind, Refused};
 pub use store::{ChainEnds, Filter, OpenError, Order, Place, StoreError, Stored};
-pub use verify::{Finding, Verified};
+pub use verify::{
+    Finding, Lack, Named, Part as VerifiedPart, Progress, Told, Unverified, Verified, What, Witness,
+    WitnessFault,
+};
 pub use writer::WriteError;
 
 use sink::Sink;
@@ -164,10 +167,9 @@ impl Trail {
         };
         let writer = Writer::start(settings, key, committed, metrics.clone())?;
         let reader = Reader::open(settings)?;
-        let sink = settings
-            .sink
-            .as_ref()
-            .map(|to| Sink::start(to, (wake, woken), reader.source(), writer.clone(), metrics.clone()));
+        let sink = settings.sink.as_ref().map(|to| {
+            Sink::start(to, (wake, woken), reader.shared_source(), writer.clone(), metrics.clone())
+        });
         let sink = sink.transpose().inspect_err(|_| writer.stop())?;
         Ok(Self { writer, reader, sink, metrics })
     }

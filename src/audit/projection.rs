@@ -177,24 +177,26 @@ pub(super) fn rebuilt(source: &dyn Source) -> impl Iterator<Item = Result<Reset,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::Reader;
-    use crate::audit::tests::{Fixture, accepted};
+    use crate::audit::tests::{EFFORT, Fixture, accepted};
+    use crate::audit::{About, Reader};
     use crate::config;
     use crate::domain::Outcome;
+    use crate::http::Target;
 
     #[tokio::test]
     async fn the_projection_equals_its_rebuild_whatever_became_of_a_reset() {
         let fixture = Fixture::new();
         let trail = fixture.trail();
         let unknown = Outcome::Unknown { upstream_code: Some("X".to_owned()), upstream_request_id: None };
-        let opened = |instance: &str| trail.open(fixture.permit(instance));
-        trail.close(opened("accepted").await.expect("opened"), accepted()).await;
+        let target = Target::for_test();
+        let opened = |instance: &str| trail.open(fixture.permit(instance), &target);
+        trail.close(opened("accepted").await.expect("opened"), accepted(), EFFORT).await;
         drop(opened("dropped").await.expect("opened"));
         let late = opened("corrected").await.expect("opened");
-        let id = late.reset_id();
-        trail.close(late, unknown.clone()).await;
-        trail.correct(id, &accepted()).await;
-        let left = trail.close(opened("left-open").await.expect("opened"), unknown).await.reset().clone();
+        let late = trail.close(late, unknown.clone(), EFFORT).await.about();
+        trail.correct(&late, &accepted(), EFFORT).await;
+        let left =
+            trail.close(opened("left-open").await.expect("opened"), unknown, EFFORT).await.reset().clone();
         trail.stop();
         // As if the process had ended before the last outcome.
         let file = rusqlite::Connection::open(fixture.path()).expect("opened");
@@ -217,7 +219,7 @@ mod tests {
         assert_eq!(compare("killed"), ["accepted", "unknown", "accepted", "sent"]);
         let trail = fixture.trail();
         assert_eq!(compare("writer gone"), ["accepted", "unknown", "accepted", "unknown"]);
-        trail.correct(left.id, &accepted()).await;
+        trail.correct(&About::of(&left, None), &accepted(), EFFORT).await;
         assert_eq!(
             compare("a late answer in another chain"),
             ["accepted", "unknown", "accepted", "accepted"]
@@ -230,8 +232,13 @@ mod tests {
     async fn an_intent_that_cannot_be_read_is_located() {
         let fixture = Fixture::new();
         let trail = fixture.trail();
-        let closed =
-            trail.close(trail.open(fixture.permit("ins-1")).await.expect("opened"), accepted()).await;
+        let closed = trail
+            .close(
+                trail.open(fixture.permit("ins-1"), &Target::for_test()).await.expect("opened"),
+                accepted(),
+                EFFORT,
+            )
+            .await;
         trail.stop();
         let file = rusqlite::Connection::open(fixture.path()).expect("opened");
         let edit = "DROP TRIGGER records_are_never_updated;

@@ -33,7 +33,11 @@ impl Reader {
         Ok(Self { source: store::open_source(settings)? })
     }
 
-    pub(super) fn source(&self) -> Arc<dyn Source> {
+    pub(super) fn source(&self) -> &dyn Source {
+        &*self.source
+    }
+
+    pub(super) fn shared_source(&self) -> Arc<dyn Source> {
         self.source.clone()
     }
 

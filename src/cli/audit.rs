@@ -6,10 +6,11 @@ mod maintain;
 mod prune;
 mod show;
 mod tail;
+mod verify;
 
 use std::path::Path;
 
-use super::{Failure, load, say};
+use super::{Failure, load};
 use crate::audit::Reader;
 use crate::config;
 
@@ -24,8 +25,8 @@ pub(super) enum Audit {
     Show(show::Show),
     /// Show records as they are written, until stopped
     Tail(tail::Tail),
-    /// Recompute every hash and walk every chain; 1 if a record was changed, moved or is missing
-    Verify,
+    /// Check every hash, link, signature and row; 1 if anything was changed, moved or is missing
+    Verify(verify::Verify),
     /// Take old records out, with the gateway stopped, so that what stays can still be verified
     Prune(prune::Prune),
     /// Put on record, with the gateway stopped, that the trail was put back from a backup
@@ -44,15 +45,7 @@ pub(super) fn run(arguments: &Audit, file: &Path) -> Result<(), Failure> {
         Audit::Prune(arguments) => prune::run(arguments, &settings),
         Audit::Restored(arguments) => maintain::restored(arguments, &settings),
         Audit::Rebuild => maintain::rebuild(&settings),
-        Audit::Verify => {
-            let verified = open(&settings)?.verify().map_err(Failure::finding)?;
-            verified.findings.iter().try_for_each(say)?;
-            let counts = format!("{} records in {} chains", verified.records, verified.chains);
-            match verified.findings.len() {
-                0 => say(format!("{counts}: good")),
-                found => Err(Failure::Finding(format!("{counts}: {found} findings"))),
-            }
-        }
+        Audit::Verify(arguments) => verify::run(arguments, file),
     }
 }
 

@@ -55,7 +55,7 @@ impl Pruning {
 impl Reader {
     /// What [`super::Maintenance::prune`] would take out; `done` is told of each record that is looked at. Blocks.
     pub fn prunable(&self, before: Timestamp, done: &dyn Fn()) -> Result<Vec<Pruning>, ReadError> {
-        Ok(planned(&*self.source(), before, done)?)
+        Ok(planned(self.source(), before, done)?)
     }
 }
 

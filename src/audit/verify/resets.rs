@@ -1,0 +1,119 @@
+//! The table of resets, held against the records that it is made of.
+
+use super::{Part, Progress, Verifier, What};
+use crate::audit::projection::{self, Untold};
+use crate::audit::read::BATCH;
+use crate::audit::store::StoreError;
+use crate::audit::{Position, Reset};
+use crate::domain::ResetId;
+
+impl Verifier<'_> {
+    /// An intent's reset must be in the table, as its records tell it.
+    pub(super) fn intent(&mut self, position: &Position, record: &str) -> Result<(), StoreError> {
+        self.intents += 1;
+        let Position { writer, sequence, .. } = position;
+        let Some(id) = projection::reset_of(record) else {
+            self.find(writer, *sequence, What::NotAReset);
+            return Ok(());
+        };
+        if let Some(what) = self.reset(position, id)? {
+            self.find(writer, *sequence, what);
+        }
+        Ok(())
+    }
+
+    fn reset(&self, position: &Position, id: ResetId) -> Result<Option<What>, StoreError> {
+        let mut row = match self.source.reset(id) {
+            Ok(row) => row,
+            // If the store itself is away, the records cannot be read either.
+            Err(error) => {
+                projection::told(self.source, id).or_else(unread)?;
+                return Ok(Some(What::UnreadableRow(error.to_string())));
+            }
+        };
+        loop {
+            let told = match projection::told(self.source, id) {
+                Ok(told) => told,
+                Err(Untold::Store(error)) => return Err(error),
+                Err(Untold::Record(at)) if at == *position => return Ok(Some(What::NotAReset)),
+                Err(Untold::Record(_)) => return Ok(None),
+            };
+            let again = told.as_ref().filter(|told| told.receipt != *position);
+            if let Some(first) = again {
+                return Ok(Some(What::Again(first.receipt.clone())));
+            }
+            if row == told {
+                return Ok(None);
+            }
+            // An outcome may have come between the two looks; the row and its records change together.
+            let again = self.source.reset(id)?;
+            if again != row {
+                row = again;
+                continue;
+            }
+            return Ok(match (told, row) {
+                // It was pruned meanwhile.
+                (None, _) => None,
+                (Some(_), None) => Some(What::NoRow),
+                (Some(told), Some(row)) => Some(What::OtherRow(differing(&told, &row))),
+            });
+        }
+    }
+
+    /// A row of the table must have an intent.
+    pub(super) fn rows(&mut self, progress: &Progress<'_>) -> Result<(), StoreError> {
+        let mut after = None;
+        loop {
+            let rows = self.source.resets_after(after, BATCH)?;
+            let full = rows.len() == BATCH;
+            after = rows.last().map(|row| row.id);
+            for row in rows {
+                self.verified.resets += 1;
+                let Position { writer, sequence, .. } = &row.receipt;
+                // That the intent has its row, and the row its content, was looked at from the intent.
+                if !self.begins(&row)? && self.source.reset(row.id)?.is_some() {
+                    self.find(writer, *sequence, What::RowOfNothing(row.id.to_string()));
+                }
+            }
+            progress(Part::Resets, self.verified.resets, self.intents.max(self.verified.resets));
+            if !full {
+                return Ok(());
+            }
+        }
+    }
+
+    fn begins(&self, row: &Reset) -> Result<bool, StoreError> {
+        let Position { writer, sequence, .. } = &row.receipt;
+        let there = self.source.since(writer, sequence.saturating_sub(1), 1)?.pop();
+        let there = there.filter(|stored| stored.position.sequence == *sequence);
+        Ok(there.is_some_and(|stored| projection::reset_of(&stored.record) == Some(row.id)))
+    }
+}
+
+fn unread(untold: Untold) -> Result<Option<Reset>, StoreError> {
+    match untold {
+        Untold::Store(error) => Err(error),
+        Untold::Record(_) => Ok(None),
+    }
+}
+
+/// The columns in which they differ.
+fn differing(told: &Reset, row: &Reset) -> Vec<&'static str> {
+    let columns = [
+        ("instance", told.instance != row.instance),
+        ("team", told.team != row.team),
+        ("status", told.status != row.status),
+        ("request_id", told.request_id != row.request_id),
+        ("upstream_request_id", told.upstream_request_id != row.upstream_request_id),
+        ("upstream_code", told.upstream_code != row.upstream_code),
+        ("reason", told.reason != row.reason),
+        ("ticket", told.ticket != row.ticket),
+        ("policies", told.policies != row.policies),
+        ("created_at", told.created_at != row.created_at),
+        ("finished_at", told.finished_at != row.finished_at),
+        ("writer", told.receipt.writer != row.receipt.writer),
+        ("sequence", told.receipt.sequence != row.receipt.sequence),
+        ("hash", told.receipt.hash != row.receipt.hash),
+    ];
+    columns.into_iter().filter(|(_, differ)| *differ).map(|(column, _)| column).collect()
+}
