@@ -13,6 +13,7 @@ mod key;
 mod limits;
 mod load;
 mod look;
+mod owner;
 mod parallel;
 mod place;
 mod question;
@@ -43,6 +44,7 @@ pub use fault::{PolicyFault, PolicyFaults};
 pub use inquiry::{About, Inquiry, TimeFault, UserFault, time, user};
 pub use limits::TeamLimits;
 pub use look::Look;
+pub use owner::Owner;
 pub use parallel::Progress;
 pub use place::{Place, shown};
 pub use question::{Action, ActionFault, Asked};
@@ -172,14 +174,14 @@ impl PolicyRevision {
     }
 
     /// Of a question about what `owner` owns. A team's own resets need no permit.
-    fn decide_of_team(
+    fn decide_of_owner(
         &self,
         action: Action,
         team: &TeamName,
-        owner: &TeamName,
+        owner: &Owner,
         question: &Question,
     ) -> Verdict {
-        let own_resets = action == Action::ViewReset && team == owner;
+        let own_resets = action == Action::ViewReset && matches!(owner, Owner::Team(owner) if owner == team);
         match self.decide(team, question) {
             Verdict::Refused(forbids) if forbids.is_empty() && own_resets => Verdict::Permitted(Vec::new()),
             verdict => verdict,
@@ -313,8 +315,9 @@ impl Policies {
     pub fn may_view_resets(&self, principal: &Principal, origin: &Origin, owner: &TeamName) -> bool {
         let revision = self.current();
         let asked = Asked::by(principal, origin);
-        let question = Question::of_team(Action::ViewReset, &asked, owner, &self.zone);
-        match revision.decide_of_team(Action::ViewReset, &asked.team, owner, &question) {
+        let owner = Owner::Team(owner.clone());
+        let question = Question::of_owner(Action::ViewReset, &asked, &owner, &self.zone);
+        match revision.decide_of_owner(Action::ViewReset, &asked.team, &owner, &question) {
             Verdict::Permitted(_) => true,
             Verdict::Refused(_) => false,
             Verdict::Erred(failed) => {

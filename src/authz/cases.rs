@@ -124,7 +124,7 @@ impl fmt::Display for Difference<'_> {
         let Inquiry { action, asked, about, .. } = &self.case.inquiry;
         match about {
             About::Instance(told) => writeln!(f, "{}, {} on {}", asked.team, action.name(), told.id)?,
-            About::Team(owner) => writeln!(f, "{}, {} of {owner}", asked.team, action.name())?,
+            About::Owner(owner) => writeln!(f, "{}, {} of {owner}", asked.team, action.name())?,
         }
         let Expected { allow, rules } = &self.case.expected;
         let rules: Option<Vec<&str>> = rules.as_ref().map(|rules| rules.iter().map(String::as_str).collect());

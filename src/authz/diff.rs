@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::parallel::{self, Progress};
 use super::question::Asker;
 use super::terms::Book;
-use super::{Action, PolicyRevision, Rule};
+use super::{Action, Owner, PolicyRevision, Rule};
 use crate::domain::TeamName;
 use crate::inventory::Attributes;
 use ledger::Ledger;
@@ -35,7 +35,7 @@ pub struct Change {
     pub gained: bool,
     /// Under which circumstances; empty: under all that were asked.
     pub only: Vec<String>,
-    /// Ids of instances, or names of teams whose resets or records are read. Sorted; at least one.
+    /// Ids of instances, or whose resets or records are read. Sorted; at least one.
     pub on: Vec<String>,
 }
 
@@ -69,8 +69,10 @@ pub fn compare(
     let teams: BTreeSet<&TeamName> = revisions.iter().flat_map(|revision| revision.teams.keys()).collect();
     let trials = teams.iter().filter_map(|team| Trial::of(revisions, team, circumstances, &mut book));
     let trials: Vec<Trial<'_>> = trials.collect();
-    let of_teams: Vec<Vec<Found<'_>>> = parallel::map(&trials, &|_, _| {}, |trial| {
-        teams.iter().flat_map(|&owner| trial.on(Subject::Team(owner), &ledger)).collect()
+    let owners: Vec<Owner> =
+        std::iter::once(Owner::Gateway).chain(teams.iter().map(|&team| Owner::Team(team.clone()))).collect();
+    let of_owners: Vec<Vec<Found<'_>>> = parallel::map(&trials, &|_, _| {}, |trial| {
+        owners.iter().flat_map(|owner| trial.on(Subject::Owner(owner), &ledger)).collect()
     });
     let anyone = Asker::anyone();
     let of_instances = parallel::map(&parallel::shares(instances), progress, |share| {
@@ -83,7 +85,7 @@ pub fn compare(
         }
         found
     });
-    let changes = gathered(of_teams.into_iter().chain(of_instances).flatten());
+    let changes = gathered(of_owners.into_iter().chain(of_instances).flatten());
     Differences { changes, unreached: ledger.unreached() }
 }
 

@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 
 use super::blocks::Caller;
 use super::question::{Action, Asked, Question};
-use super::{PolicyRevision, Trace, Unmet, Verdict};
+use super::{Owner, PolicyRevision, Trace, Unmet, Verdict};
 use crate::domain::{IssuerName, TeamName};
 use crate::inventory::Attributes;
 
@@ -26,15 +26,15 @@ pub struct Inquiry {
 #[derive(Debug, Clone)]
 pub enum About {
     Instance(Arc<Attributes>),
-    /// The team whose resets or records are read.
-    Team(TeamName),
+    /// Whose resets or records are read.
+    Owner(Owner),
 }
 
 impl Inquiry {
     fn question(&self) -> Question {
         match &self.about {
             About::Instance(told) => Question::of_instance(self.action, &self.asked, told, &self.zone),
-            About::Team(owner) => Question::of_team(self.action, &self.asked, owner, &self.zone),
+            About::Owner(owner) => Question::of_owner(self.action, &self.asked, owner, &self.zone),
         }
     }
 }
@@ -45,7 +45,7 @@ impl PolicyRevision {
         let (team, question) = (&inquiry.asked.team, inquiry.question());
         match &inquiry.about {
             About::Instance(_) => self.decide(team, &question),
-            About::Team(owner) => self.decide_of_team(inquiry.action, team, owner, &question),
+            About::Owner(owner) => self.decide_of_owner(inquiry.action, team, owner, &question),
         }
     }
 

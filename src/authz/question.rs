@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use jiff::civil::Weekday;
 use jiff::tz::TimeZone;
 
+use super::Owner;
 use crate::authn::{Origin, Principal};
 use crate::domain::TeamName;
 use crate::inventory::{Attributes, Seen};
@@ -117,9 +118,9 @@ impl Question {
         Self::new(action, asked, instance(attributes), zone)
     }
 
-    /// About what belongs to a team.
-    pub(super) fn of_team(action: Action, asked: &Asked, team: &TeamName, zone: &TimeZone) -> Self {
-        Self::new(action, asked, self::team(team), zone)
+    /// About what belongs to somebody.
+    pub(super) fn of_owner(action: Action, asked: &Asked, owner: &Owner, zone: &TimeZone) -> Self {
+        Self::new(action, asked, self::owner(owner), zone)
     }
 
     fn new(action: Action, asked: &Asked, resource: Entity, zone: &TimeZone) -> Self {
@@ -231,8 +232,8 @@ pub(super) fn instance(attributes: &Attributes) -> Entity {
     .expect("literals evaluate, and no tag's key comes twice")
 }
 
-pub(super) fn team(name: &TeamName) -> Entity {
-    Entity::with_uid(uid("Team", name.as_str()))
+pub(super) fn owner(owner: &Owner) -> Entity {
+    Entity::with_uid(uid("Team", owner.as_str()))
 }
 
 /// Cedar refuses an IPv4 address inside IPv6.

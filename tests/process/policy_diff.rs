@@ -145,7 +145,7 @@ when { context.scopes.contains("zengate:audit") };
     let expected = "\
 changed: teams/sre.cedar, teams/web.cedar
 web  ViewReset      gains 1 with scope zengate:audit: sre
-web  ViewAudit      gains 2 with scope zengate:audit: sre web
+web  ViewAudit      gains 3 with scope zengate:audit: @gateway sre web
 ";
     assert_eq!((told.code, told.stdout.as_str()), (Some(1), expected), "{told:?}");
     let reworded = read.replace(

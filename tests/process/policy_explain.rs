@@ -94,6 +94,7 @@ fn arguments_that_do_not_fit_together_are_bad_usage() {
         &["--team", "web"],
         &["--team", "web", "--owner", "web"],
         &["--team", "web", "--action", "ViewAudit", "--instance", "ins-a"],
+        &["--team", "web", "--action", "ViewReset", "--owner", "@gateway"],
         &["--team", "web", "--action", "ViewInstance", "--instance", "ins-a", "--ticket"],
         &["--team", "web", "--instance", "ins-a", "--action", "Reset"],
         &["--team", "web", "--instance", "ins-a", "--user", "alice"],

@@ -10,7 +10,7 @@ use super::{Case, Expected};
 use crate::authz::fault::{Faults, Text};
 use crate::authz::inquiry::{About, Inquiry, user};
 use crate::authz::question::{Action, Asked};
-use crate::authz::{PolicyFault, PolicyRevision};
+use crate::authz::{Owner, PolicyFault, PolicyRevision};
 use crate::domain::{InstanceId, TeamName};
 use crate::inventory::{Agent, Attributes, Tag};
 
@@ -151,9 +151,14 @@ fn about(fields: &mut Fields<'_, '_, '_>, action: Option<Action>, setting: &Sett
             let instance = fields.need("instance", by(known))?;
             instance.clone().map(About::Instance)
         }
-        Some(Action::ViewReset | Action::ViewAudit) => {
+        Some(action @ (Action::ViewReset | Action::ViewAudit)) => {
             fields.refuse("instance", "does not fit: the action is asked of the team that is `owner`");
-            fields.need("owner", parsed).map(About::Team)
+            // The gateway has records and no resets.
+            let owner = match action {
+                Action::ViewAudit => fields.need("owner", parsed),
+                _ => fields.need("owner", parsed).map(Owner::Team),
+            };
+            owner.map(About::Owner)
         }
     }
 }

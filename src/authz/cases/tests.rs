@@ -91,6 +91,11 @@ fn a_case_passes_exactly_when_the_gateway_decides_as_it_says() {
             true,
         ),
         ("own records", r#"owner = "web", action = "ViewAudit", expect = "deny", rules = []"#, true),
+        (
+            "the gateway's records",
+            r#"owner = "@gateway", action = "ViewAudit", expect = "deny", rules = []"#,
+            true,
+        ),
     ] {
         let team = if case.contains("team =") { "" } else { r#", team = "web""# };
         let found = differences(&format!("[cases]\n\"{row}\" = {{ {case}{team} }}\n"));
@@ -177,6 +182,7 @@ fn a_faulty_table_says_what_and_where() {
             "4: instance: does not fit: the action is asked of the team that is `owner`",
             "7: batch_size: does not fit: only ResetPassword has it",
         ]),
+        ("the gateway's resets", GOOD.replace("instance = \"ins-a\"", "action = \"ViewReset\"\nowner = \"@gateway\""), &["5: owner: \"@gateway\": a team's name is 1 to 63 of a-z, 0-9, - and _, beginning with a letter or digit"]),
         ("a view's reason", more("action = \"ViewInstance\"\nreason_given = true"), &["7: reason_given: does not fit: only ResetPassword has it"]),
         ("a day", more("time = 2026-01-05"), &["6: time: \"2026-01-05\": must be an RFC 3339 time since 1970, as \"2026-11-24T09:00:00+01:00\""]),
         ("no offset", more("time = 2026-01-05T09:00:00"), &["6: time: \"2026-01-05T09:00:00\": must be an RFC 3339 time since 1970, as \"2026-11-24T09:00:00+01:00\""]),

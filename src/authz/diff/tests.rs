@@ -92,7 +92,7 @@ fn gains_and_losses_are_told_by_team_action_and_circumstance() {
                 "b + ResetPassword ins-a ins-b ins-c []",
                 "b + ViewInstance ins-a ins-b ins-c []",
                 "b + ViewReset a []",
-                "b + ViewAudit a b []",
+                "b + ViewAudit @gateway a b []",
             ],
         ),
         ("a team that is gone", ("", &[("a", own)]), ("", &[]), &["a - ResetPassword ins-a ins-b []"]),
@@ -216,11 +216,11 @@ fn what_teams_read_of_each_other_is_compared_without_an_instance() {
             &["a + ViewReset b []"],
         ),
         (
-            "records, its own too",
+            "records, its own and the gateway's too",
             ("", &[("a", a), ("b", b)]),
             ("", &[("a", &with_audits), ("b", b)]),
             Extent::Teams,
-            &["a + ViewAudit a b [scope break]"],
+            &["a + ViewAudit @gateway a b [scope break]"],
         ),
         (
             "its own resets, which need no permit",

@@ -7,7 +7,7 @@ use super::ledger::{Entry, Ledger, differing};
 use super::reading::Reading;
 use crate::authz::question::{self, Asker, Question};
 use crate::authz::terms::{Book, Terms, Tried};
-use crate::authz::{Action, PolicyRevision, RuleSet};
+use crate::authz::{Action, Owner, PolicyRevision, RuleSet};
 use crate::domain::TeamName;
 use crate::inventory::Attributes;
 
@@ -34,8 +34,8 @@ struct Ask {
 #[derive(Clone, Copy)]
 pub(super) enum Subject<'t> {
     Instance(&'t Attributes),
-    /// The team whose resets or records are read.
-    Team(&'t TeamName),
+    /// Whose resets or records are read.
+    Owner(&'t Owner),
 }
 
 /// Where the two revisions decide differently.
@@ -84,7 +84,7 @@ impl<'r> Trial<'r> {
 
     /// How the two revisions decide differently on it.
     pub(super) fn on<'t>(&'t self, subject: Subject<'t>, ledger: &Ledger<'_>) -> Vec<Found<'t>> {
-        let asks = self.asks.iter().filter(|ask| ask.action.is_of_instances() == subject.is_instance());
+        let asks = self.asks.iter().filter(|ask| subject.takes(ask.action));
         let mut asks = asks.peekable();
         // The user is the same in all of them.
         let Some(first) = asks.peek().and_then(|ask| ask.askers.first()) else { return Vec::new() };
@@ -136,7 +136,7 @@ impl<'r> Trial<'r> {
     ) -> bool {
         match subject {
             Subject::Instance(_) => revision.decide(self.team, question).permits(),
-            Subject::Team(owner) => revision.decide_of_team(action, self.team, owner, question).permits(),
+            Subject::Owner(owner) => revision.decide_of_owner(action, self.team, owner, question).permits(),
         }
     }
 
@@ -194,21 +194,26 @@ pub(super) fn reading(action: Action, sets: [&RuleSet; 2]) -> Reading {
 }
 
 impl<'t> Subject<'t> {
-    fn is_instance(self) -> bool {
-        matches!(self, Self::Instance(_))
+    /// Whether the action is asked of it.
+    fn takes(self, action: Action) -> bool {
+        match self {
+            Self::Instance(_) => action.is_of_instances(),
+            Self::Owner(Owner::Team(_)) => !action.is_of_instances(),
+            Self::Owner(Owner::Gateway) => action == Action::ViewAudit,
+        }
     }
 
     fn entity(self) -> Entity {
         match self {
             Self::Instance(told) => question::instance(told),
-            Self::Team(owner) => question::team(owner),
+            Self::Owner(owner) => question::owner(owner),
         }
     }
 
     fn name(self) -> &'t str {
         match self {
             Self::Instance(told) => told.id.as_str(),
-            Self::Team(owner) => owner.as_str(),
+            Self::Owner(owner) => owner.as_str(),
         }
     }
 }

@@ -3,7 +3,7 @@ use std::net::IpAddr;
 use jiff::Timestamp;
 
 use super::{Known, about_instance};
-use crate::authz::{self, About, Action, Asked, Inquiry};
+use crate::authz::{self, About, Action, Asked, Inquiry, Owner};
 use crate::cli::Failure;
 use crate::cli::policy::sources::Opened;
 use crate::domain::{InstanceId, TeamName};
@@ -18,9 +18,10 @@ pub(super) struct ByHand {
     /// The instance that is asked about
     #[arg(long, value_name = "ID")]
     instance: Option<InstanceId>,
-    /// The team whose resets or records are read, with --action ViewReset or ViewAudit
+    /// The team whose resets or records are read, with --action ViewReset or ViewAudit; for ViewAudit also @gateway,
+    /// the gateway's own
     #[arg(long, value_name = "TEAM", conflicts_with = "instance")]
-    owner: Option<TeamName>,
+    owner: Option<Owner>,
     /// ResetPassword, ViewInstance, ViewReset or ViewAudit [default: ResetPassword]
     #[arg(long)]
     action: Option<Action>,
@@ -65,7 +66,7 @@ pub(super) struct Asking {
 
 enum Subject {
     Instance(InstanceId),
-    Owner(TeamName),
+    Owner(Owner),
 }
 
 const WHICH: &str =
@@ -81,6 +82,9 @@ impl ByHand {
             (Action::ResetPassword | Action::ViewInstance, Some(id), None) => Subject::Instance(id.clone()),
             (Action::ResetPassword | Action::ViewInstance, ..) => {
                 return Err(usage("ResetPassword and ViewInstance are asked of an --instance"));
+            }
+            (Action::ViewReset, None, Some(Owner::Gateway)) => {
+                return Err(usage("the gateway has records and no resets: ask for ViewAudit"));
             }
             (Action::ViewReset | Action::ViewAudit, None, Some(owner)) => Subject::Owner(owner.clone()),
             (Action::ViewReset | Action::ViewAudit, ..) => {
@@ -117,7 +121,7 @@ impl Asking {
     pub(super) fn put(self, opened: &Opened<'_>) -> Result<(Inquiry, Known), Failure> {
         let (about, known) = match self.subject {
             Subject::Instance(id) => about_instance(&id, opened.instances()?.as_deref()),
-            Subject::Owner(owner) => (About::Team(owner), Known::Told),
+            Subject::Owner(owner) => (About::Owner(owner), Known::Told),
         };
         let inquiry = Inquiry { action: self.action, asked: self.asked, about, zone: opened.time_zone() };
         Ok((inquiry, known))

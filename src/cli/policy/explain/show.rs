@@ -1,5 +1,5 @@
 use super::{Basis, Known};
-use crate::authz::{About, Action, Asked, Holds, Inquiry, PolicyRevision, Trace, Verdict, shown};
+use crate::authz::{About, Action, Asked, Holds, Inquiry, Owner, PolicyRevision, Trace, Verdict, shown};
 use crate::cli::{Failure, say};
 use crate::domain::rfc3339;
 use crate::inventory::Attributes;
@@ -38,7 +38,8 @@ fn reset(asked: &Asked, basis: Basis) -> Result<(), Failure> {
 /// What the question is about, as policy sees it.
 pub(super) fn subject(about: &About, known: Known) -> Result<(), Failure> {
     match about {
-        About::Team(owner) => say(format!("team {owner}")),
+        About::Owner(Owner::Team(owner)) => say(format!("team {owner}")),
+        About::Owner(Owner::Gateway) => say("the gateway itself"),
         About::Instance(told) => {
             let note = match known {
                 Known::Told => "",
