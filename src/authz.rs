@@ -1,5 +1,6 @@
 //! Policies (Cedar): [`Seen`] -> [`Authorized`]. Deny by default; an error of evaluation refuses.
 
+mod auditor;
 mod blocks;
 mod bounds;
 mod cases;
@@ -37,6 +38,7 @@ use crate::domain::{Revision, TeamName};
 use crate::inventory::{Attributes, Seen};
 use crate::metrics::Metrics;
 
+pub use auditor::Auditor;
 pub use cases::{Case, CaseFile, Difference, cases};
 pub use diff::{Change, Circumstances, Differences, Extent, Unreached, Version, compare, extent};
 pub use explain::{Holds, Trace};

@@ -123,7 +123,7 @@ impl Question {
         Self::new(action, asked, self::owner(owner), zone)
     }
 
-    fn new(action: Action, asked: &Asked, resource: Entity, zone: &TimeZone) -> Self {
+    pub(super) fn new(action: Action, asked: &Asked, resource: Entity, zone: &TimeZone) -> Self {
         let asker = Asker::new(action, asked, zone);
         asker.question(resource.uid(), asker.with(resource))
     }
@@ -234,6 +234,17 @@ pub(super) fn instance(attributes: &Attributes) -> Entity {
 
 pub(super) fn owner(owner: &Owner) -> Entity {
     Entity::with_uid(uid("Team", owner.as_str()))
+}
+
+/// One that no policy names.
+pub(super) fn unnamed_owner() -> Entity {
+    Entity::with_uid(uid("Team", "@another"))
+}
+
+/// Whose records are read where a policy names this entity.
+pub(super) fn as_owner(uid: &EntityUid) -> Option<Owner> {
+    let is_team = uid.type_name().basename() == "Team";
+    uid.id().unescaped().parse().ok().filter(|_| is_team)
 }
 
 /// Cedar refuses an IPv4 address inside IPv6.

@@ -229,6 +229,40 @@ fn resets_are_read_by_their_team_unless_forbidden() {
 }
 
 #[test]
+fn records_are_read_by_whom_a_permit_names_and_the_gateways_own_are_a_teams_like_any() {
+    let all = r#"@id("all") permit (principal in Team::"a", action == Action::"ViewAudit", resource);"#;
+    let own = r#"@id("own") permit (principal in Team::"a", action == Action::"ViewAudit", resource == Team::"a");"#;
+    let others = r#"@id("b") permit (principal in Team::"a", action, resource) when { resource in [Team::"b", Team::"@gateway"] };"#;
+    let scope = r#"@id("scope") permit (principal in Team::"a", action == Action::"ViewAudit", resource) when { context.scopes.contains("zengate:audit") };"#;
+    let errs = r#"@id("errs") forbid (principal, action, resource) when { context.local.hour + 9223372036854775807 > 0 };"#;
+    let no_gateway =
+        r#"@id("no") forbid (principal, action == Action::"ViewAudit", resource == Team::"@gateway");"#;
+    let only_b = r#"@id("no") forbid (principal, action == Action::"ViewAudit", resource) unless { resource == Team::"b" };"#;
+    let view = r#"@id("view") permit (principal in Team::"a", action == Action::"ViewReset", resource);"#;
+    for (row, global, team, read, any) in [
+        ("no policy", "", "", &[][..], false),
+        ("a permit for resets", "", view, &[], false),
+        ("without a constraint", "", all, &["a", "b", "c", "@gateway"], true),
+        ("its own", "", own, &["a"], true),
+        ("those it names", "", others, &["b", "@gateway"], true),
+        ("a scope that the caller does not have", "", scope, &[], false),
+        ("a forbid of the gateway's", no_gateway, all, &["a", "b", "c"], true),
+        ("a forbid of all but one", only_b, all, &["b"], true),
+        ("a policy that cannot be evaluated", errs, all, &[], false),
+    ] {
+        let policies = Arc::new(policies(global, &[("a", team)]));
+        let mut auditor = policies.auditor(&call("a", false).principal, &origin());
+        assert_eq!(auditor.may_read_any(), any, "{row}");
+        let owners = ["a", "b", "c", "@gateway"].into_iter();
+        let read_now: Vec<_> =
+            owners.filter(|owner| auditor.may_read(&owner.parse().expect("an owner"))).collect();
+        assert_eq!(read_now, read, "{row}");
+        let mut stranger = policies.auditor(&call("c", false).principal, &origin());
+        assert!(!stranger.may_read_any(), "{row}: a team without a file");
+    }
+}
+
+#[test]
 fn a_folder_that_is_wrong_says_where() {
     let permit = r#"@id("a") permit (principal in Team::"a", action, resource);"#;
     let long = format!(r#"@id("{}") permit (principal in Team::"a", action, resource);"#, "x".repeat(129));
