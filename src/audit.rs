@@ -5,6 +5,7 @@
 //! transaction and rebuildable from the records. `docs/audit.md` describes the record.
 
 mod anchors;
+mod browse;
 mod checkpoint;
 mod commit;
 mod event;
@@ -36,6 +37,7 @@ use crate::http::{Digest, Target};
 use crate::metrics::Metrics;
 use crate::ratelimit::{Charged, Permit};
 
+pub use browse::Page;
 pub use checkpoint::{Checkpoint, KeyFault, NoCheckpoint, PublicKeys, SigningKey};
 pub use event::{Event, KeyUse, Part};
 pub use find::Recorded;

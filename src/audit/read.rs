@@ -76,6 +76,17 @@ impl Reader {
         Ok(self::each(&*self.source, filter, order, each)?)
     }
 
+    /// The same, on from `after`. Blocks.
+    pub fn each_after(
+        &self,
+        filter: &Filter,
+        order: Order,
+        after: Option<Place>,
+        each: impl FnMut(Stored) -> bool,
+    ) -> Result<(), ReadError> {
+        Ok(self::each_after(&*self.source, filter, order, after, each)?)
+    }
+
     /// The ends of every chain. Blocks.
     pub fn chains(&self) -> Result<Vec<ChainEnds>, ReadError> {
         Ok(self.source.chains()?)
@@ -97,9 +108,19 @@ pub(super) fn each(
     source: &dyn Source,
     filter: &Filter,
     order: Order,
+    each: impl FnMut(Stored) -> bool,
+) -> Result<(), StoreError> {
+    each_after(source, filter, order, None, each)
+}
+
+/// The same, on from `after`.
+fn each_after(
+    source: &dyn Source,
+    filter: &Filter,
+    order: Order,
+    mut after: Option<Place>,
     mut each: impl FnMut(Stored) -> bool,
 ) -> Result<(), StoreError> {
-    let mut after: Option<Place> = None;
     loop {
         let page = source.page(filter, order, after.as_ref(), BATCH)?;
         let full = page.len() == BATCH;
