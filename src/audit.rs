@@ -253,6 +253,11 @@ impl Trail {
         self.writer.post(Draft::refused(Timestamp::now(), facts));
     }
 
+    /// Counts a refusal that is not put on record, for want of space.
+    pub fn leave_out_refusal(&self) {
+        self.metrics.refusal_left_out();
+    }
+
     /// Puts on record that a caller reads the trail. Nobody waits for it.
     pub fn note_read(&self, facts: &Facts<'_>) {
         self.writer.post(Draft::read(Timestamp::now(), facts));

@@ -60,6 +60,7 @@ pub struct Metrics {
     audit_failures: IntCounter,
     audit_pending: IntGauge,
     audit_lost: IntCounter,
+    audit_left_out: IntCounter,
     audit_free: IntGauge,
     sink_behind: IntGauge,
     sink_failures: IntCounter,
@@ -288,6 +289,10 @@ impl Metrics {
             audit_lost: counter(
                 "zengate_audit_lost_records_total",
                 "Records of refusals that the trail did not take; nothing that was sent is ever among them.",
+            ),
+            audit_left_out: counter(
+                "zengate_audit_left_out_refusals_total",
+                "Refusals not recorded since free space was below audit.reserve_mib and the caller had one in that minute.",
             ),
             policy_revision: register(
                 &registry,
@@ -519,6 +524,11 @@ impl Metrics {
     /// Refusals that are not on record and will not be.
     pub fn records_lost(&self, records: usize) {
         self.audit_lost.inc_by(records as u64);
+    }
+
+    /// A refusal is not put on record, for want of space.
+    pub fn refusal_left_out(&self) {
+        self.audit_left_out.inc();
     }
 
     /// Records that wait to be committed again.

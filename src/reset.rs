@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use crate::audit::{About, Facts, Receipt, Refused as Why, Trail, Unopened};
-use crate::authn::Call;
+use crate::authn::{Call, Identity};
 use crate::authz::{Authorized, Denied, Policies, PolicyRevision};
 use crate::domain::TeamName;
 use crate::http::Unsendable;
@@ -86,7 +86,26 @@ impl Gateway {
     /// Resets one password. A refusal is given to the trail without waiting: when the trail is down it is still
     /// answered, and counted as lost.
     pub async fn handle(&self, call: Call) -> Result<Receipt, Refused> {
-        self.reset(call).await.inspect_err(|refused| self.trail.refuse(&refused.facts()))
+        self.reset(call).await.inspect_err(|refused| {
+            self.refuse(refused.call().principal.identity(), &refused.facts());
+        })
+    }
+
+    /// Gives a refusal to the trail, without waiting. While free space is below its reserve that is one a caller and
+    /// minute: what is left is for intents and outcomes.
+    pub fn refuse(&self, caller: &Identity, facts: &Facts<'_>) {
+        if !self.trail.scarce() || self.limiter.first_refusal_in_a_minute(caller) {
+            self.trail.refuse(facts);
+        } else {
+            self.trail.leave_out_refusal();
+        }
+    }
+
+    /// The same of what a caller can bring about as often as it likes: always one a caller and minute.
+    pub fn refuse_once_a_minute(&self, caller: &Identity, facts: &Facts<'_>) {
+        if self.limiter.first_refusal_in_a_minute(caller) {
+            self.trail.refuse(facts);
+        }
     }
 
     async fn reset(&self, call: Call) -> Result<Receipt, Refused> {
@@ -230,6 +249,18 @@ impl Blocker {
 }
 
 impl Refused {
+    /// Whose it was.
+    fn call(&self) -> &Call {
+        match self {
+            Self::Unseen(unseen) | Self::Hidden(unseen) => &unseen.call,
+            Self::Denied(denied) => denied.seen.call(),
+            Self::NotFound(authorized) | Self::NotReady(authorized, _) => authorized.seen().call(),
+            Self::Limited(limited) => limited.authorized.seen().call(),
+            Self::Unsendable(permit, _) => permit.authorized().seen().call(),
+            Self::Unopened(unopened) => unopened.permit.authorized().seen().call(),
+        }
+    }
+
     /// All that was known, for the record.
     fn facts(&self) -> Facts<'_> {
         match self {

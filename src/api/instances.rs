@@ -97,7 +97,7 @@ pub(super) async fn read(
     let eye = Eye::of(&gateway, gateway.policies.viewer(&principal, context.origin()));
     let refused = |why| {
         let facts = caller_facts(principal.identity(), context.origin()).team(principal.team().as_str());
-        gateway.trail.refuse(&facts.action("ViewInstance").instance(&id).refused(why));
+        gateway.refuse(principal.identity(), &facts.action("ViewInstance").instance(&id).refused(why));
     };
     let spent = |_: &Blind| refused(Why::LookupLimit);
     let (known, charged, failed) = match gateway.inventory.find(principal.identity(), &id).await {

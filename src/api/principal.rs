@@ -38,18 +38,14 @@ impl Caller {
         let named = query.as_ref().ok().and_then(|query| query.team.as_ref());
         let team = identity.team(named).cloned();
         if gateway.policies.current().blocks(&identity, team.as_ref().ok()) {
-            if gateway.limiter.first_refusal_in_a_minute(&identity) {
-                let facts = caller_facts(&identity, context.origin());
-                gateway.trail.refuse(&facts.refused(audit::Refused::Blocked));
-            }
+            let facts = caller_facts(&identity, context.origin());
+            gateway.refuse_once_a_minute(&identity, &facts.refused(audit::Refused::Blocked));
             return Err(Problem::new(Kind::Forbidden, "This caller is blocked."));
         }
         let standing = gateway.limiter.check_caller(&identity, team.as_ref().ok());
         let standing = standing.inspect_err(|_| {
-            if gateway.limiter.first_refusal_in_a_minute(&identity) {
-                let facts = caller_facts(&identity, context.origin());
-                gateway.trail.refuse(&facts.refused(audit::Refused::CallerLimit));
-            }
+            let facts = caller_facts(&identity, context.origin());
+            gateway.refuse_once_a_minute(&identity, &facts.refused(audit::Refused::CallerLimit));
         })?;
         context.note_user(identity.to_string(), standing);
         let query = query?;
@@ -69,7 +65,7 @@ impl Caller {
                 if *fault != TeamFault::Several {
                     let context = Context::of(request);
                     let facts = caller_facts(&self.identity, context.origin());
-                    gateway.trail.refuse(&facts.refused(audit::Refused::Team));
+                    gateway.refuse(&self.identity, &facts.refused(audit::Refused::Team));
                 }
                 return Err((*fault).into());
             }

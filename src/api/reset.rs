@@ -279,8 +279,8 @@ pub(super) async fn read(
     if gateway.policies.may_view_resets(&principal, context.origin(), &reset.team) {
         return Ok(HttpResponse::Ok().json(ResetView::from(&reset)));
     }
-    let facts = caller_facts(principal.identity(), context.origin());
-    gateway.trail.refuse(&facts.team(principal.team().as_str()).action("ViewReset").refused(Why::Policy));
+    let facts = caller_facts(principal.identity(), context.origin()).team(principal.team().as_str());
+    gateway.refuse(principal.identity(), &facts.action("ViewReset").refused(Why::Policy));
     if reset.team == *principal.team() {
         return Err(Problem::new(Kind::Forbidden, "A policy forbids the acting team to read its resets."));
     }
