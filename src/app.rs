@@ -169,6 +169,7 @@ impl App {
             operations_server(operations, Health { metrics, drain, trail, authenticator, mirror })?,
         ];
         let reloader = Reloader::new(config.policies.dir, config.policies.shadow_dir, certificate, &parts);
+        reloader.note_start();
         Ok(Self { address, operations_address, servers, stopper, parts, shutdown, reloader })
     }
 

@@ -46,6 +46,16 @@ struct Entry {
     keys: Arc<Keys>,
 }
 
+/// The keys of an issuer that verify tokens now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeysInForce {
+    pub issuer: IssuerName,
+    /// Those of a JWK Set that have none, and a secret, are nameless.
+    pub ids: Vec<Option<String>>,
+    /// None where there are none.
+    digest: Option<[u8; 32]>,
+}
+
 impl Authenticator {
     /// Reads the keys that are in files; reports every issuer that cannot be set up.
     pub fn new(
@@ -76,6 +86,26 @@ impl Authenticator {
     /// Looks for every issuer's keys at once, whatever the time.
     pub fn ask_for_keys(&self) {
         self.by_iss.values().for_each(|issuer| issuer.keeper.ask());
+    }
+
+    /// The keys that are in force, by issuer.
+    pub fn keys_in_force(&self) -> Vec<KeysInForce> {
+        let of = |issuer: &Arc<Issuer>| {
+            let keys = issuer.keeper.keys();
+            let ids = keys.iter().flat_map(|keys| keys.ids().map(|id| id.map(str::to_owned))).collect();
+            let digest = keys.as_ref().map(|keys| keys.digest());
+            KeysInForce { issuer: issuer.name.clone(), ids, digest }
+        };
+        let mut all: Vec<KeysInForce> = self.by_iss.values().map(of).collect();
+        all.sort_by(|one, other| one.issuer.cmp(&other.issuer));
+        all
+    }
+
+    /// The same before there was any key.
+    pub fn no_keys(&self) -> Vec<KeysInForce> {
+        let none =
+            |issuer: &Arc<Issuer>| KeysInForce { issuer: issuer.name.clone(), ids: Vec::new(), digest: None };
+        self.by_iss.values().map(none).collect()
     }
 
     /// Issuers whose keys were not looked for yet.

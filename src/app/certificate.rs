@@ -11,6 +11,7 @@ use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use sha2::{Digest, Sha256};
 
 use crate::authz::Look;
 use crate::config::ServerTls;
@@ -50,12 +51,15 @@ impl Certificate {
         config
     }
 
-    /// Reads the files; a pair that is wrong leaves the last good one in force. Blocks.
-    pub(super) fn reload(&self) {
+    /// Reads the files; a pair that is wrong leaves the last good one in force. Blocks. Whether callers see another
+    /// certificate now.
+    pub(super) fn reload(&self) -> bool {
         match Pair::load(&self.files) {
             Ok(pair) => {
+                let before = self.fingerprint();
                 self.pair.store(Arc::new(pair));
                 self.tell();
+                self.fingerprint() != before
             }
             Err(faults) => {
                 self.metrics.certificate_refused();
@@ -64,8 +68,15 @@ impl Certificate {
                 tracing::error!(
                     "the listener's certificate is wrong, so the last good one stays in force: {faults}"
                 );
+                false
             }
         }
+    }
+
+    /// SHA-256 of the certificate that callers see, hexadecimal.
+    pub(super) fn fingerprint(&self) -> String {
+        let pair = self.pair.load();
+        pair.certified.cert.first().map(|der| hex::encode(Sha256::digest(der))).unwrap_or_default()
     }
 
     /// How the files look now.

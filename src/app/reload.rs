@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::Parts;
 use super::certificate::Certificate;
 use super::watch::Watch;
-use crate::authn::Authenticator;
+use crate::audit::{Event, KeyUse, Trail};
+use crate::authn::{Authenticator, KeysInForce};
 use crate::authz::{Look, Policies, PolicyFaults, PolicyRevision};
 use crate::http::Endpoint;
 use crate::metrics::Metrics;
@@ -13,6 +14,9 @@ use crate::ratelimit::Limiter;
 
 /// Pause between two looks.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// Most characters of a record that names an issuer's keys.
+const LONGEST_KEY_IDS: usize = 1000;
 
 /// Puts the policies folder's present state into force, or keeps the last good one; the same of the candidate's, and
 /// of the listener's certificate.
@@ -25,6 +29,7 @@ pub struct Reloader {
     authenticator: Arc<Authenticator>,
     endpoint: Arc<Endpoint>,
     certificate: Option<Arc<Certificate>>,
+    trail: Arc<Trail>,
     metrics: Arc<Metrics>,
     /// One at a time: else the slower of two could put the older state back.
     turn: Arc<Mutex<()>>,
@@ -35,6 +40,8 @@ struct Watches {
     policies: Watch,
     candidate: Option<Watch>,
     certificate: Option<Watch>,
+    /// What the trail was last told of the issuers' keys.
+    issuer_keys: Vec<KeysInForce>,
 }
 
 impl Reloader {
@@ -52,6 +59,7 @@ impl Reloader {
             authenticator: parts.shared.authenticator.clone(),
             endpoint: parts.endpoint.clone(),
             certificate,
+            trail: parts.trail.clone(),
             metrics: parts.metrics.clone(),
             turn: Arc::default(),
         }
@@ -73,13 +81,17 @@ impl Reloader {
             self.metrics.reload_refused();
             tracing::error!(policy.revision = %policies.current().id(), "the policies are wrong, so the last good ones stay in force: {faults}");
         })?;
-        if revision.id() == policies.current().id() {
-            tracing::info!(policy.revision = %revision.id(), "the policies are read again and unchanged");
-        } else {
+        let changed = revision.id() != policies.current().id();
+        if changed {
             tracing::info!(policy.revision = %revision.id(), teams = revision.team_count(), "the policies are reloaded");
+        } else {
+            tracing::info!(policy.revision = %revision.id(), "the policies are read again and unchanged");
         }
         self.limiter.replace(&revision);
         policies.replace(revision);
+        if changed {
+            self.note_policies();
+        }
         Ok(())
     }
 
@@ -103,7 +115,44 @@ impl Reloader {
     fn reload_certificate(&self) {
         let Some(certificate) = &self.certificate else { return };
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        certificate.reload();
+        if certificate.reload() {
+            self.note_certificate();
+        }
+    }
+
+    /// Puts on record what is in force at the start; issuers' keys follow with the first look.
+    pub(super) fn note_start(&self) {
+        self.note_policies();
+        self.note_access_key();
+        self.note_certificate();
+    }
+
+    fn note_policies(&self) {
+        let current = self.policies.current();
+        self.trail.note(&Event::Policy { revision: current.id().as_str(), teams: current.team_count() });
+    }
+
+    fn note_access_key(&self) {
+        self.note_key(KeyUse::AccessKey, &self.endpoint.credentials().id());
+    }
+
+    fn note_certificate(&self) {
+        if let Some(certificate) = &self.certificate {
+            self.note_key(KeyUse::Certificate, &certificate.fingerprint());
+        }
+    }
+
+    /// What the trail was told of before is not told again.
+    fn note_issuer_keys(&self, told: Vec<KeysInForce>) -> Vec<KeysInForce> {
+        let now = self.authenticator.keys_in_force();
+        for keys in now.iter().filter(|keys| !told.contains(keys)) {
+            self.note_key(KeyUse::Issuer, &named(keys));
+        }
+        now
+    }
+
+    fn note_key(&self, key: KeyUse, key_id: &str) {
+        self.trail.note(&Event::Key { key, key_id });
     }
 
     /// Reloads what has changed and stood still from one look to the next.
@@ -132,6 +181,7 @@ impl Reloader {
             policies: Watch::new(folder(self.dir.clone()), Some(self.policies.current().look())),
             candidate: self.shadow_dir.clone().map(|dir| Watch::new(folder(dir), None)),
             certificate: self.certificate.clone().map(files),
+            issuer_keys: self.authenticator.no_keys(),
         }
     }
 
@@ -143,10 +193,20 @@ impl Reloader {
         if watches.candidate.as_mut().is_some_and(Watch::changed) {
             self.reload_candidate();
         }
-        self.endpoint.credentials().look();
+        if self.endpoint.credentials().look() {
+            self.note_access_key();
+        }
         if watches.certificate.as_mut().is_some_and(Watch::changed) {
             self.reload_certificate();
         }
+        watches.issuer_keys = self.note_issuer_keys(watches.issuer_keys);
         watches
     }
+}
+
+/// `corp: ec, rsa`. A provider's ids may be of any length and number, and hold anything.
+fn named(KeysInForce { issuer, ids, .. }: &KeysInForce) -> String {
+    let ids: Vec<&str> = ids.iter().map(|id| id.as_deref().unwrap_or("(without id)")).collect();
+    let ids = if ids.is_empty() { "(none)".to_owned() } else { ids.join(", ") };
+    format!("{issuer}: {ids}").chars().filter(|c| !c.is_control()).take(LONGEST_KEY_IDS).collect()
 }

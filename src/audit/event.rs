@@ -16,7 +16,7 @@ pub enum Event<'e> {
     Checkpoint { checkpoint: &'e str },
     /// The policies in force.
     Policy { revision: &'e str, teams: usize },
-    /// A key is another than before.
+    /// A key is in force that was not before: at the start, or in another's place.
     #[serde(rename_all = "camelCase")]
     Key { key: KeyUse, key_id: &'e str },
     /// Records could not be kept, from `since` until this one.
@@ -36,7 +36,7 @@ pub enum KeyUse {
     AccessKey,
     /// Signs callers' tokens: `key_id` names the issuer and its keys.
     Issuer,
-    /// Proves the gateway to its callers.
+    /// Proves the gateway to its callers: `key_id` is the SHA-256 of its DER.
     Certificate,
 }
 

@@ -15,7 +15,7 @@ pub(super) struct Keys {
     keys: Vec<Key>,
     /// Keys that cannot serve, by their id, and why.
     pub(super) skipped: Vec<(Option<String>, String)>,
-    /// Of the text they were made of.
+    /// Of what they were made of, in whatever order it stood.
     digest: [u8; 32],
 }
 
@@ -46,6 +46,9 @@ impl Keys {
             keys: Vec<serde_json::Value>,
         }
         let set: Set = serde_json::from_slice(text).map_err(|e| format!("is not a JWK Set: {e}"))?;
+        let mut texts: Vec<String> = set.keys.iter().map(ToString::to_string).collect();
+        texts.sort_unstable();
+        let digest = Sha256::digest(texts.concat()).into();
         let (mut keys, mut skipped) = (Vec::new(), Vec::new());
         for value in set.keys {
             let id = value.get("kid").and_then(|kid| kid.as_str()).map(str::to_owned);
@@ -54,7 +57,7 @@ impl Keys {
                 Err(why) => skipped.push((id, why)),
             }
         }
-        Ok(Self { keys, skipped, digest: Sha256::digest(text).into() })
+        Ok(Self { keys, skipped, digest })
     }
 
     pub(super) fn len(&self) -> usize {
@@ -66,9 +69,14 @@ impl Keys {
         self.keys.iter().map(|key| key.id.as_deref())
     }
 
-    /// Whether both were made of the same text.
+    /// Whether both are the same keys.
     pub(super) fn same(&self, other: &Self) -> bool {
         self.digest == other.digest
+    }
+
+    /// Tells these keys from any others.
+    pub(super) fn digest(&self) -> [u8; 32] {
+        self.digest
     }
 
     /// Checks the signature, and only then hands out what is claimed.

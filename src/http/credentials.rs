@@ -54,9 +54,14 @@ impl Credentials {
         self.pair.load_full()
     }
 
+    /// The id of the key that signs.
+    pub fn id(&self) -> String {
+        self.pair.load().key.id.clone()
+    }
+
     /// Looks whether the key's files have changed; blocks for the time of reading them. What cannot be read changes
-    /// nothing.
-    pub fn look(&self) {
+    /// nothing. Whether another key signs now.
+    pub fn look(&self) -> bool {
         let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let read = match self.files.read() {
             Ok(read) => read,
@@ -67,13 +72,14 @@ impl Credentials {
                     );
                 }
                 self.metrics.access_key_read(false);
-                return;
+                return false;
             }
         };
         self.metrics.access_key_read(true);
         let settled = last.as_ref() == Some(&read);
         let before = self.pair.load_full();
-        if settled && read != before.key {
+        let changed = settled && read != before.key;
+        if changed {
             tracing::info!(access_key.id = read.id, "the access key has changed");
             let until = Some(Instant::now() + self.overlap);
             // A key that Zenlayer never took (half of a rotation, say) is not worth keeping: the one before it is.
@@ -91,6 +97,7 @@ impl Credentials {
             }));
         }
         *last = Some(read);
+        changed
     }
 }
 

@@ -53,9 +53,13 @@ fn a_caller_that_hangs_up_and_then_a_stop_leave_the_outcome_in_the_trail() {
         }
         gateway.finish();
         let records = records(&gateway.folder.path().join("zengate.db"));
-        let kinds: Vec<_> = records.iter().map(|r| r["kind"].as_str().unwrap_or_default()).collect();
+        let kinds = records.iter().map(|r| r["kind"].as_str().unwrap_or_default());
+        // What the gateway says of itself besides is not what this is about.
+        let of_itself = ["policy", "key", "checkpoint"];
+        let kinds: Vec<_> = kinds.filter(|kind| !of_itself.contains(kind)).collect();
         assert_eq!(kinds, ["start", "intent", "outcome", "stop"], "{row}");
-        assert_eq!(records[2]["outcome"], "accepted", "{row}");
+        let outcome = records.iter().find(|record| record["kind"] == "outcome").expect("an outcome");
+        assert_eq!(outcome["outcome"], "accepted", "{row}");
     }
 }
 
@@ -95,5 +99,7 @@ fn a_second_gateway_reads_what_the_first_one_wrote() {
     let starts = gateway.records_of("start", 2);
     let head = &starts[1]["heads"][0];
     assert_eq!(head["writer"], starts[0]["writer"], "the second chain anchors the first one's end");
-    assert_eq!(head["sequence"], 4, "start, intent, outcome, stop");
+    let records = gateway.records_until(|_| true);
+    let last = records.iter().rfind(|record| record["writer"] == starts[0]["writer"]);
+    assert_eq!(head["sequence"], last.expect("a chain")["sequence"]);
 }

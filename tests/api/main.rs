@@ -14,6 +14,7 @@ mod access;
 mod bad_input;
 mod cors;
 mod edge;
+mod events;
 mod faults;
 mod gateway;
 mod identity;

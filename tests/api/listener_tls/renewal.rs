@@ -8,6 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::{Listener, certificate_of, mount, pair, rename, reset};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
 use crate::gateway::{TestGateway, payments};
 use crate::http::read;
 use crate::reload::wait;
@@ -84,6 +87,13 @@ fn a_bad_pair_never_takes_the_good_one_away() {
     }
     good(&second);
     wait(&listener.gateway, "another pair", |_| listener.seen() == second.der);
+    let of = |records: &[Value]| -> Vec<Value> {
+        let certificates = records.iter().filter(|record| record["key"] == "certificate");
+        certificates.map(|record| record["keyId"].clone()).collect()
+    };
+    let recorded = of(&listener.gateway.records_until(|records| of(records).len() >= 2));
+    let ids = [&first, &second].map(|pair| hex::encode(Sha256::digest(&pair.der)));
+    assert_eq!(recorded, ids, "the trail has each that came into force, and none that was read again");
 }
 
 #[test]
