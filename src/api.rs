@@ -1,5 +1,6 @@
 //! Every route, one list; requests in, problems out. Only this module and `app` know actix-web.
 
+mod audit;
 mod body;
 mod client;
 mod cors;
@@ -17,12 +18,13 @@ mod reset;
 mod whoami;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use actix_web::http::Method;
 use actix_web::http::header::{ALLOW, HeaderValue};
 use actix_web::{HttpRequest, web};
 use ipnet::IpNet;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
 use crate::authn::Authenticator;
@@ -33,6 +35,9 @@ pub use cursor::Cursors;
 pub use edge::{RootSpan, edge};
 pub use openapi::document;
 pub use problem::{Kind, Problem};
+
+/// Longest wait for a page's turn.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A route that callers can reach. `{…}` stands for one segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -49,6 +54,7 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/v1/instances", instances::PARAMETERS),
     route("GET", "/v1/instances/{instanceId}", &[]),
     route("GET", "/v1/password-resets/{id}", &[]),
+    route("GET", "/v1/audit", audit::PARAMETERS),
     route("GET", "/v1/whoami", &[]),
     route("GET", "/openapi.json", &[]),
     route("GET", "/docs", &[]),
@@ -67,8 +73,17 @@ pub struct Shared {
     pub trusted_proxies: Arc<[IpNet]>,
     pub drain: Drain,
     pub cursors: Arc<Cursors>,
-    /// Pages of instances that are made at the same time.
+    /// Pages that are made at the same time.
     pub pages: Arc<Semaphore>,
+}
+
+impl Shared {
+    /// Waits for the turn to make a page.
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        let busy = |_| Problem::unavailable("Too many lists are made at the same time. Try again.");
+        let turn = tokio::time::timeout(PATIENCE, self.pages.clone().acquire_owned()).await.map_err(busy)?;
+        Ok(turn.expect("it is never closed"))
+    }
 }
 
 /// Resets in flight: they outlive their connections, and a stop waits for them.
@@ -98,6 +113,7 @@ pub fn configure(service: &mut web::ServiceConfig) {
         .service(instances::list)
         .service(instances::read)
         .service(reset::read)
+        .service(audit::list)
         .service(whoami::whoami)
         .service(openapi::specification)
         .service(openapi::docs)

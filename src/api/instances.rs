@@ -1,7 +1,6 @@
 //! The instances that the caller may view, each with what a reset would meet.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use actix_web::{HttpRequest, HttpResponse, get, web};
 
@@ -20,8 +19,6 @@ use crate::reset::Gateway;
 pub(super) const PARAMETERS: &[&str] =
     &["zoneId", "resourceGroupId", "tag", "name", "status", "limit", "cursor"];
 
-/// Longest wait for a page's turn.
-const PATIENCE: Duration = Duration::from_secs(2);
 /// The list that a cursor is of.
 const LIST: &str = "instances";
 
@@ -54,8 +51,7 @@ pub(super) async fn list(
     let context = Context::of(&request);
     let (filter, limit, after) = asked(&caller.query, &shared)?;
     let principal = caller.acting(&request)?;
-    let busy = |_| Problem::unavailable("Too many lists are made at the same time. Try again.");
-    let turn = tokio::time::timeout(PATIENCE, shared.pages.clone().acquire_owned()).await.map_err(busy)?;
+    let turn = shared.turn().await?;
     let eye = Eye::of(&gateway, gateway.policies.viewer(&principal, context.origin()));
     let listing = Listing { filter, limit, after, eye };
     // Thousands of decisions: not on a thread that others wait for.

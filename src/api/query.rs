@@ -81,6 +81,16 @@ impl Faults {
         value.parse().map_err(|fault| self.add(name, format!("`{name}`: {fault}."))).ok()
     }
 
+    /// A parameter by what reads it, if it is given.
+    pub(super) fn read<T, E: Display>(
+        &mut self,
+        query: &Query,
+        name: &str,
+        read: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        read(query.text(name)?).map_err(|fault| self.add(name, format!("`{name}`: {fault}."))).ok()
+    }
+
     /// A whole number within `bounds`, or the default.
     pub(super) fn number(
         &mut self,

@@ -149,6 +149,8 @@ pub struct Facts<'f> {
     upstream_code: Option<&'f str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     upstream_request_id: Option<&'f str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    filter: Option<&'f str>,
 }
 
 /// Why a request was refused, as records name it.
@@ -287,6 +289,12 @@ impl<'f> Facts<'f> {
     /// The same, of another action than a reset.
     pub fn action(mut self, action: &'static str) -> Self {
         self.action = Some(action);
+        self
+    }
+
+    /// The same, of what was read by this filter.
+    pub fn filter(mut self, filter: Option<&'f str>) -> Self {
+        self.filter = filter;
         self
     }
 

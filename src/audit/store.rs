@@ -175,6 +175,12 @@ pub(super) fn open(settings: &config::Audit) -> Result<Box<dyn Store>, OpenError
     }
 }
 
+/// Both sides of an open store.
+pub(super) struct Opened {
+    pub(super) store: Box<dyn Store>,
+    pub(super) source: Arc<dyn Source>,
+}
+
 /// Opens the store for reading; it must exist.
 pub(super) fn open_source(settings: &config::Audit) -> Result<Arc<dyn Source>, OpenError> {
     match &settings.store {

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::commit::{Committer, Doubt};
 use super::event::{Event, Part};
 use super::opening;
-use super::store::{Projection, Source, Store, StoreError};
+use super::store::{Opened, Projection, Source, StoreError};
 use super::writer::{Draft, Job, Reply, Standing, WriteError};
 use super::{About, Position, SigningKey, now};
 use crate::config;
@@ -67,8 +67,7 @@ impl Down {
 impl Thread {
     /// Starts a chain in the store, and closes what dead writers left open.
     pub(super) fn start(
-        store: Box<dyn Store>,
-        source: Arc<dyn Source>,
+        Opened { store, source }: Opened,
         settings: &config::Audit,
         key: SigningKey,
         committed: Box<dyn Fn(&Position) + Send>,

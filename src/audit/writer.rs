@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::event::Event;
 use super::record::{self, Facts, Kind};
-use super::store::{Projection, Source, Store};
+use super::store::{Opened, Projection};
 use super::thread::Thread;
 use super::{About, OpenError, Position, Reset, SigningKey, store};
 use crate::config;
@@ -121,13 +121,13 @@ impl Writer {
         committed: impl Fn(&Position) + Send + 'static,
         metrics: Arc<Metrics>,
     ) -> Result<Self, OpenError> {
-        let (store, source) = (store::open(settings)?, store::open_source(settings)?);
-        Self::over(store, source, settings, key, committed, metrics)
+        let store = store::open(settings)?;
+        let opened = Opened { store, source: store::open_source(settings)? };
+        Self::over(opened, settings, key, committed, metrics)
     }
 
     pub(super) fn over(
-        store: Box<dyn Store>,
-        source: Arc<dyn Source>,
+        opened: Opened,
         settings: &config::Audit,
         key: SigningKey,
         committed: impl Fn(&Position) + Send + 'static,
@@ -139,7 +139,7 @@ impl Writer {
             scarce: AtomicBool::new(false),
         });
         let (committed, told) = (Box::new(committed), standing.clone());
-        let thread = Thread::start(store, source, settings, key, committed, told, metrics.clone());
+        let thread = Thread::start(opened, settings, key, committed, told, metrics.clone());
         let trail = || store::name(settings);
         let thread = thread.map_err(|source| OpenError::Store { trail: trail(), source })?;
         let (jobs, queue) = channel();

@@ -11,6 +11,7 @@ mod keys;
 mod proxy;
 
 mod access;
+mod audit;
 mod bad_input;
 mod cors;
 mod edge;

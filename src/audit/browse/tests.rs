@@ -2,6 +2,7 @@ use rusqlite::{Connection, params};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::audit::Kind;
 use crate::config;
 use crate::domain::rfc3339;
 
@@ -56,7 +57,7 @@ fn pages_give_what_a_look_at_every_record_gives() {
             ("resetId", 2, [&ids[0], &ids[1], &ids[2]]),
             ("requestId", 4, ["r1", "r2", "r3"]),
         ] {
-            if n % (every + 1) != 0 {
+            if !n.is_multiple_of(every + 1) {
                 record[field] = json!(values[(n * 7 / every) % 3]);
             }
         }

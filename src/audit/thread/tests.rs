@@ -3,7 +3,7 @@ use std::sync::Mutex;
 use serde_json::json;
 
 use super::*;
-use crate::audit::store::{Resets, Row};
+use crate::audit::store::{Resets, Row, Store};
 use crate::audit::tests::{EFFORT, Fixture, kinds};
 use crate::audit::writer::Writer;
 use crate::audit::{PublicKeys, Reset, SigningKey, WriteError, sqlite};
@@ -95,7 +95,13 @@ fn flaky(fixture: &Fixture, timeout: Duration) -> (Arc<crate::audit::Trail>, Arc
     let store = Box::new(Flaky { inner, told: told.clone() });
     let key = SigningKey::load(&settings.signing_key_file, true).expect("a key");
     let reader = crate::audit::Reader::open(&settings).expect("opened");
-    let writer = Writer::over(store, reader.shared_source(), &settings, key, |_| {}, fixture.metrics.clone());
+    let writer = Writer::over(
+        Opened { store, source: reader.shared_source() },
+        &settings,
+        key,
+        |_| {},
+        fixture.metrics.clone(),
+    );
     let (writer, metrics) = (writer.expect("started"), fixture.metrics.clone());
     (Arc::new(crate::audit::Trail { writer, reader, sink: None, metrics }), told)
 }
