@@ -27,6 +27,8 @@ pub(super) enum Audit {
     Tail(tail::Tail),
     /// Check every hash, link, signature and row; 1 if anything was changed, moved or is missing
     Verify(verify::Verify),
+    /// Print the public half of the key that signs checkpoints
+    PublicKey,
     /// Take old records out, with the gateway stopped, so that what stays can still be verified
     Prune(prune::Prune),
     /// Put on record, with the gateway stopped, that the trail was put back from a backup
@@ -46,6 +48,7 @@ pub(super) fn run(arguments: &Audit, file: &Path) -> Result<(), Failure> {
         Audit::Restored(arguments) => maintain::restored(arguments, &settings),
         Audit::Rebuild => maintain::rebuild(&settings),
         Audit::Verify(arguments) => verify::run(arguments, file),
+        Audit::PublicKey => verify::public_key(file),
     }
 }
 

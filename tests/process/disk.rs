@@ -102,7 +102,7 @@ fn all_on_record(folder: &Path, simulator: &Simulator, inside: impl Fn(Command) 
         String::from_utf8(output.stdout).expect("text")
     };
     let records: Vec<Value> =
-        ask("list").lines().map(|line| serde_json::from_str(line).expect("a record is JSON")).collect();
+        ask("export").lines().map(|line| serde_json::from_str(line).expect("a record is JSON")).collect();
     let of = |kind: &str| records.iter().filter(|record| record["kind"] == kind).cloned().collect::<Vec<_>>();
     let mut intents: Vec<String> =
         of("intent").iter().map(|record| record["instanceId"].as_str().expect("an id").to_owned()).collect();

@@ -15,6 +15,7 @@ mod proxy;
 
 mod audit_maintain;
 mod audit_read;
+mod audit_verify;
 mod canary;
 mod commands;
 mod demo;

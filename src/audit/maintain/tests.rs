@@ -72,6 +72,7 @@ async fn what_is_pruned_is_named_and_what_stays_follows_it() {
     let ends = fixture.records()[2].clone();
 
     let records = prune(&fixture, first);
+    assert!(fixture.good(), "what stays is verifiable");
     let of = |wanted: &Value| -> Vec<Value> {
         records.iter().filter(|record| record["writer"] == *wanted).cloned().collect()
     };

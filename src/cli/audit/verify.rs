@@ -86,3 +86,10 @@ fn keys(settings: &config::Audit, files: &[PathBuf]) -> Result<PublicKeys, Failu
         Err(fault) => Err(Failure::configuration(fault)),
     }
 }
+
+/// What an auditor keeps to verify with.
+pub(super) fn public_key(file: &Path) -> Result<(), Failure> {
+    let settings = load(file)?.audit;
+    let key = PublicKeys::of_signing_key(&settings.signing_key_file).map_err(Failure::configuration)?;
+    say(key.pem().trim_end())
+}

@@ -10,13 +10,13 @@ const LENGTH: usize = 16;
 pub struct Alphabet(Vec<u8>);
 
 /// Characters that people take for one another.
-const LOOK_ALIKES: &str = "0O1lI";
+const CONFUSABLE: &str = "0O1lI";
 
 impl Alphabet {
     /// All that Zenlayer takes, or without those that look alike (`0 O 1 l I`).
-    pub fn new(without_look_alikes: bool) -> Self {
+    pub fn new(without_confusable: bool) -> Self {
         let all = ('a'..='z').chain('A'..='Z').chain('0'..='9').chain(SPECIAL.chars());
-        let kept = all.filter(|c| !(without_look_alikes && LOOK_ALIKES.contains(*c)));
+        let kept = all.filter(|c| !(without_confusable && CONFUSABLE.contains(*c)));
         Self(kept.map(|c| u8::try_from(c).expect("the rule is of ASCII")).collect())
     }
 }
@@ -67,9 +67,9 @@ mod tests {
 
     #[test]
     fn a_hundred_thousand_keep_the_rule_are_fair_and_never_the_same() {
-        for without_look_alikes in [false, true] {
-            let alphabet = Alphabet::new(without_look_alikes);
-            assert_eq!(alphabet.0.len(), if without_look_alikes { 67 } else { 72 });
+        for without_confusable in [false, true] {
+            let alphabet = Alphabet::new(without_confusable);
+            assert_eq!(alphabet.0.len(), if without_confusable { 67 } else { 72 });
             let mut seen = HashSet::new();
             let mut counts: HashMap<char, u64> = HashMap::new();
             let mut places = vec![HashMap::<char, u64>::new(); LENGTH];
@@ -78,7 +78,7 @@ mod tests {
                 let text = password.expose();
                 assert!(Password::parse(text.to_owned()).is_ok(), "{text}");
                 assert_eq!(text.len(), LENGTH);
-                assert!(!without_look_alikes || !text.contains(|c| LOOK_ALIKES.contains(c)), "{text}");
+                assert!(!without_confusable || !text.contains(|c| CONFUSABLE.contains(c)), "{text}");
                 for (place, c) in text.chars().enumerate() {
                     *counts.entry(c).or_default() += 1;
                     *places[place].entry(c).or_default() += 1;
