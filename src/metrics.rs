@@ -288,7 +288,7 @@ impl Metrics {
             audit_free: gauge("zengate_audit_free_bytes", "Bytes that are free where the trail is kept."),
             audit_lost: counter(
                 "zengate_audit_lost_records_total",
-                "Records of refusals that the trail did not take; nothing that was sent is ever among them.",
+                "Records of refusals and of reads of the trail that it did not take; nothing that was sent is ever among them.",
             ),
             audit_left_out: counter(
                 "zengate_audit_left_out_refusals_total",
