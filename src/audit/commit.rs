@@ -10,7 +10,7 @@ use super::event::Event;
 use super::record::Chain;
 use super::store::{Projection, Row, Store, StoreError};
 use super::writer::Draft;
-use super::{About, Position, SigningKey};
+use super::{About, Position, Reset, SigningKey};
 use crate::config;
 
 /// The chain of this writer and the store it grows in.
@@ -63,6 +63,11 @@ impl Committer {
     /// The last record that is committed.
     pub(super) fn head(&self) -> &Position {
         self.chain.head()
+    }
+
+    /// The resets that dead writers left open, for this one to close.
+    pub(super) fn orphans(&mut self) -> Result<Vec<Reset>, StoreError> {
+        self.store.orphans(self.chain.writer())
     }
 
     pub(super) fn key(&self) -> &SigningKey {
@@ -130,12 +135,11 @@ impl Committer {
             let (position, record) = chain.append(&draft.rest);
             rows.push(Row { position, record, projection: &Projection::None });
         }
-        if let Err(error) = self.store.append(&rows, exported)
+        match self.store.append(&rows, exported) {
+            Ok(()) => {}
             // What is damaged says nothing to rely on.
-            && (matches!(error, StoreError::Damaged(_)) || !self.happened(&chain))
-        {
-            self.doubts.push(Doubt::of(drafts, chain));
-            return Err(error);
+            Err(plain @ (StoreError::Refused(_) | StoreError::Damaged(_))) => return Err(plain),
+            Err(error) => self.happened(error, drafts, &chain)?,
         }
         self.doubts.clear();
         self.chain = chain;
@@ -155,7 +159,7 @@ impl Committer {
         let (position, record) = chain.append(&draft.rest);
         let row = Row { position, record, projection: &draft.projection };
         if let Err(error) = self.store.remove(up_to, &[row])
-            && !self.happened(&chain)
+            && !self.is_there(&chain)
         {
             return Err(error);
         }
@@ -164,9 +168,29 @@ impl Committer {
         Ok(())
     }
 
-    /// Whether a commit that seemed to fail is there: a connection may break after it and before its answer.
-    fn happened(&mut self, chain: &Chain) -> bool {
+    /// Whether a commit that seemed to fail is there.
+    fn is_there(&mut self, chain: &Chain) -> bool {
         self.store.head(chain.writer()).is_ok_and(|head| head.as_ref() == Some(chain.head()))
+    }
+
+    /// A connection may break after the commit and before its answer; and a commit that was given up may land late,
+    /// where this one belongs.
+    fn happened(&mut self, error: StoreError, drafts: &[&Draft], chain: &Chain) -> Result<(), StoreError> {
+        let head = self.store.head(chain.writer());
+        if head.as_ref().is_ok_and(|head| head.as_ref() == Some(chain.head())) {
+            return Ok(());
+        }
+        let ours = match &head {
+            Ok(head) => self.doubts.iter().any(|doubt| Some(doubt.chain.head()) == head.as_ref()),
+            Err(_) => true,
+        };
+        self.doubts.push(Doubt::of(drafts, chain.clone()));
+        Err(match error {
+            StoreError::Fenced if ours => {
+                StoreError::Unavailable("a commit that was given up may have landed".to_owned())
+            }
+            error => error,
+        })
     }
 }
 

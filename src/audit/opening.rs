@@ -17,7 +17,7 @@ pub(super) fn start(committer: &Committer, source: &dyn Source) -> Result<Draft,
 
 /// An outcome for each reset that dead writers left open.
 pub(super) fn closed_orphans(committer: &mut Committer) -> Result<Vec<Draft>, StoreError> {
-    let orphans = committer.store.orphans()?;
+    let orphans = committer.orphans()?;
     if !orphans.is_empty() {
         tracing::warn!(
             resets = orphans.len(),

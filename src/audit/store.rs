@@ -74,6 +74,9 @@ pub enum StoreError {
     /// It is damaged: writing on would bury what can still be saved.
     #[error("it is damaged: {0}")]
     Damaged(String),
+    /// It never takes these rows, however often it is asked.
+    #[error("it does not take the record: {0}")]
+    Refused(String),
     /// Others have declared this writer dead, or its place in the chain is taken.
     #[error("this writer's chain was closed by another")]
     Fenced,
@@ -85,7 +88,8 @@ pub(super) trait Store: Send {
     /// `exported` says how far each writer's records have reached the second sink.
     fn append(&mut self, rows: &[Row<'_>], exported: &BTreeMap<String, u64>) -> Result<(), StoreError>;
 
-    /// The last record that it has of this writer.
+    /// The last record that it has of this writer. What an append before this has not brought by now, it never will,
+    /// or this fails.
     fn head(&mut self, writer: &str) -> Result<Option<Position>, StoreError>;
 
     /// Says that this writer lives. Nothing to do where a lock says it.
@@ -94,8 +98,8 @@ pub(super) trait Store: Send {
     /// How often it must be said.
     fn lease(&self) -> Option<Duration>;
 
-    /// The resets without an outcome whose writer is gone; no other process gets the same.
-    fn orphans(&mut self) -> Result<Vec<Reset>, StoreError>;
+    /// The resets without an outcome whose writer is gone; no other process gets the same, while this writer lives.
+    fn orphans(&mut self, writer: &str) -> Result<Vec<Reset>, StoreError>;
 
     /// Takes the records up to each position, and the resets that they began, out of the store, and keeps `rows` in
     /// the same transaction.

@@ -37,6 +37,10 @@ pub(super) struct Thread {
     down: Option<Down>,
     /// It is damaged: nothing is written any more.
     damaged: bool,
+    /// Others have closed this chain: the next is to be begun.
+    fenced: bool,
+    /// The chain has no record yet, and its start waits first of all.
+    unstarted: bool,
     /// Since when free space is below the reserve.
     scarce: Option<Timestamp>,
     reserve: u64,
@@ -53,15 +57,12 @@ struct Down {
     since: Timestamp,
     cause: String,
     lost: u64,
+    /// What is being committed says so.
+    noted: bool,
 }
 
-impl Down {
-    fn record(&self) -> Draft {
-        let Self { since, cause, lost } = self;
-        let event =
-            Event::Degraded { part: Part::Store, since: &rfc3339(*since), lost_records: *lost, cause };
-        Draft { must_land: false, ..Draft::event(&event) }
-    }
+fn degraded(part: Part, since: Timestamp, lost_records: u64, cause: &str) -> Draft {
+    Draft::event(&Event::Degraded { part, since: &rfc3339(since), lost_records, cause })
 }
 
 impl Thread {
@@ -82,6 +83,8 @@ impl Thread {
             exported: BTreeMap::new(),
             down: None,
             damaged: false,
+            fenced: false,
+            unstarted: false,
             scarce: None,
             reserve: settings.reserve_bytes,
             looked: None,
@@ -147,7 +150,7 @@ impl Thread {
         let renewal = lease.map_or(IDLE, |lease| (lease / 3).saturating_sub(self.renewed.elapsed()));
         let work = match (self.damaged, self.down.is_some(), self.waiting.is_empty()) {
             (true, ..) => return IDLE,
-            // Half a second is short enough for whoever waits, and no burden on a store that is away.
+            _ if self.fenced => Duration::ZERO,
             (false, true, _) => RETRY,
             (false, false, false) => Duration::ZERO,
             (false, false, true) => self.committer.due_in(),
@@ -191,9 +194,7 @@ impl Thread {
             );
         } else if let Some(since) = self.scarce.take() {
             tracing::info!(audit.free_bytes = free, "there is room for the trail again");
-            let (since, cause) = (&*rfc3339(since), "free space was below audit.reserve_mib");
-            let event = Event::Degraded { part: Part::Space, since, lost_records: 0, cause };
-            self.waiting.push(Draft::event(&event));
+            self.waiting.push(degraded(Part::Space, since, 0, "free space was below audit.reserve_mib"));
         }
     }
 
@@ -209,29 +210,29 @@ impl Thread {
             let damaged = WriteError::Commit("the store is damaged".to_owned());
             return self.refuse(asked, &damaged);
         }
-        match self.committer.resolve() {
-            Ok(None) => {}
-            Ok(Some(happened)) => self.adopt(happened),
-            Err(error) => {
-                self.failed(&error);
-                return self.refuse(asked, &WriteError::Commit(error.to_string()));
-            }
+        if let Err(error) = self.settle() {
+            self.failed(&error);
+            return self.refuse(asked, &WriteError::Commit(error.to_string()));
         }
         let nothing = asked.is_empty() && self.waiting.is_empty() && self.exported.is_empty();
-        if nothing && !last && self.down.is_none() && self.committer.due_in() > Duration::ZERO {
-            return;
+        if nothing && !last && self.committer.due_in() > Duration::ZERO {
+            return self.probe();
         }
         let waited = std::mem::take(&mut self.waiting);
-        // The first commit that succeeds again tells of the time before it. Alone it is what is tried.
-        let degraded = self.down.as_ref().map(Down::record);
-        let drafts = waited.iter().chain(asked.iter().map(|(draft, _)| draft)).chain(&degraded);
-        let drafts: Vec<&Draft> = drafts.collect();
+        let drafts: Vec<&Draft> = waited.iter().chain(asked.iter().map(|(draft, _)| draft)).collect();
         match self.commit(&drafts, last) {
             Ok(positions) => {
                 for ((draft, reply), position) in
                     asked.into_iter().zip(positions.into_iter().skip(waited.len()))
                 {
                     self.answer(&draft, reply, position);
+                }
+            }
+            Err(StoreError::Refused(_)) => {
+                let waited = waited.into_iter().map(|draft| (draft, None));
+                self.write_singly(waited.chain(asked).collect());
+                if last && let Err(error) = self.commit(&[], true) {
+                    self.failed(&error);
                 }
             }
             Err(error) => {
@@ -242,15 +243,81 @@ impl Thread {
         }
     }
 
+    /// Nobody asks for anything where resets are refused: that the store works again shows only if it is asked.
+    fn probe(&mut self) {
+        let Some(down) = &mut self.down else { return };
+        // If it fails it is made anew: it says until when.
+        let degraded =
+            Draft { must_land: false, ..degraded(Part::Store, down.since, down.lost, &down.cause) };
+        down.noted = true;
+        if let Err(error) = self.commit(&[&degraded], false) {
+            self.failed(&error);
+        }
+        if let Some(down) = &mut self.down {
+            down.noted = false;
+        }
+    }
+
+    /// The store does not take one of these for what it holds, and never will: the others must not wait for it.
+    fn write_singly(&mut self, drafts: Vec<(Draft, Reply)>) {
+        let mut drafts = drafts.into_iter();
+        while let Some((draft, reply)) = drafts.next() {
+            match self.commit(&[&draft], false) {
+                Ok(mut positions) => {
+                    let position = positions.pop().expect("as many as drafts");
+                    self.answer(&draft, reply, position);
+                }
+                Err(StoreError::Refused(why)) => {
+                    self.unstarted = false;
+                    self.metrics.records_lost(1);
+                    tracing::error!("a record of the trail is lost, since the store does not take it: {why}");
+                    if let Some(reply) = reply {
+                        _ = reply.send(Err(WriteError::Commit(why)));
+                    }
+                }
+                Err(error) => {
+                    let rest = std::iter::once((draft, reply)).chain(drafts).collect();
+                    self.failed(&error);
+                    return self.refuse(rest, &WriteError::Commit(error.to_string()));
+                }
+            }
+        }
+    }
+
+    /// What became of commits in doubt, and a new chain where others have closed this one.
+    fn settle(&mut self) -> Result<(), StoreError> {
+        match self.committer.resolve() {
+            Ok(None) => {}
+            Ok(Some(happened)) => self.adopt(happened),
+            Err(StoreError::Fenced) if self.fenced => {}
+            Err(error) => return Err(error),
+        }
+        if !self.fenced {
+            return Ok(());
+        }
+        let start = opening::start(&self.committer, &*self.source)?;
+        if self.unstarted {
+            self.waiting.remove(0);
+        }
+        self.committer.begin_anew();
+        self.waiting.insert(0, start);
+        (self.fenced, self.unstarted) = (false, true);
+        Ok(())
+    }
+
     fn commit(&mut self, drafts: &[&Draft], last: bool) -> Result<Vec<Position>, StoreError> {
         let started = Instant::now();
         let positions = self.committer.commit(drafts, &self.exported, last)?;
         self.metrics.committed(started.elapsed());
         self.metrics.pending(0);
         self.exported.clear();
+        self.unstarted = false;
         if let Some(down) = self.down.take() {
             self.standing.healthy.store(true, Ordering::Relaxed);
             tracing::info!(audit.lost_records = down.lost, "the trail can be written again");
+            if !down.noted {
+                self.waiting.push(degraded(Part::Store, down.since, down.lost, &down.cause));
+            }
         }
         (self.committed)(self.committer.head());
         Ok(positions)
@@ -260,6 +327,7 @@ impl Thread {
     /// refused, are closed as surely not sent.
     fn adopt(&mut self, happened: Doubt) {
         self.waiting.drain(..happened.landed.min(self.waiting.len()));
+        self.unstarted = false;
         happened.intents.iter().for_each(|about| self.close_unsent(about, "commit in doubt"));
     }
 
@@ -312,21 +380,16 @@ impl Thread {
             }
             StoreError::Fenced => {
                 tracing::error!("this writer of the trail was taken for dead, so it begins a new chain");
-                self.committer.begin_anew();
-                match opening::start(&self.committer, &*self.source) {
-                    Ok(start) => self.waiting.insert(0, start),
-                    Err(error) => {
-                        tracing::error!("the new chain cannot name the heads of the others: {error}")
-                    }
-                }
+                self.fenced = true;
             }
-            StoreError::Unavailable(_) => {}
+            StoreError::Unavailable(_) | StoreError::Refused(_) => {}
         }
         if self.standing.healthy.swap(false, Ordering::Relaxed) {
             tracing::error!("the trail cannot be written, so resets are refused until it can: {error}");
         }
         if self.down.is_none() {
-            self.down = Some(Down { since: Timestamp::now(), cause: error.to_string(), lost: 0 });
+            self.down =
+                Some(Down { since: Timestamp::now(), cause: error.to_string(), lost: 0, noted: false });
         }
     }
 }

@@ -114,7 +114,7 @@ impl Store for Writing {
     }
 
     /// Whoever holds the lock is the only writer there is.
-    fn orphans(&mut self) -> Result<Vec<Reset>, StoreError> {
+    fn orphans(&mut self, _: &str) -> Result<Vec<Reset>, StoreError> {
         let sent = format!("SELECT {COLUMNS} FROM resets WHERE status = 'sent' ORDER BY id");
         let mut statement = self.connection.prepare(&sent)?;
         let resets = statement.query_map([], reset_of)?;
@@ -168,8 +168,10 @@ fn insert(transaction: &Transaction<'_>, rows: &[Row<'_>]) -> Result<(), StoreEr
                 open_reset(transaction, &Reset { receipt: position.clone(), ..(**reset).clone() })?;
             }
             Projection::Close { id, outcome, at } => {
+                // What is not known never takes the place of what is, whoever comes last.
                 let close = "UPDATE resets SET status = ?2, upstream_code = ?3, upstream_request_id = ?4,
-                             finished_at = ?5 WHERE id = ?1";
+                             finished_at = ?5
+                             WHERE id = ?1 AND (status IN ('sent', 'unknown') OR ?2 <> 'unknown')";
                 transaction.prepare_cached(close)?.execute(params![
                     id.to_string(),
                     outcome.status().as_str(),

@@ -70,8 +70,8 @@ impl Store for Flaky {
         None
     }
 
-    fn orphans(&mut self) -> Result<Vec<Reset>, StoreError> {
-        self.inner.orphans()
+    fn orphans(&mut self, writer: &str) -> Result<Vec<Reset>, StoreError> {
+        self.inner.orphans(writer)
     }
 
     fn remove(&mut self, up_to: &[Position], rows: &[Row<'_>]) -> Result<u64, StoreError> {
