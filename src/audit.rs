@@ -13,6 +13,7 @@ mod find;
 mod lock;
 mod maintain;
 mod opening;
+mod postgres;
 mod projection;
 mod read;
 mod record;

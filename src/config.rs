@@ -6,6 +6,7 @@
 mod cors;
 mod file;
 mod issuers;
+mod postgres;
 mod reader;
 mod sections;
 mod upstream;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 pub use cors::{Cors, OriginFault, WebOrigin};
 pub use file::{read_file, read_text};
 pub use issuers::{FetchUrl, Fetching, Issuer, KeySource, SignatureAlgorithm, TeamPattern, check_secret};
+pub use postgres::{PostgresHost, PostgresTls, PostgresUrl, UrlFault};
 pub use reader::{Fault, Reader, Table, without_line_end};
 pub use sections::{
     Audit, AuditSink, AuditStore, Inventory, Limits, Operations, Policies, Quota, Secret, Server, ServerTls,

@@ -1,13 +1,14 @@
 //! The seam between the trail and what keeps it. A store moves data; [`super::Trail`] around it makes the proofs.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::record::Kind;
-use super::{Position, Reset, sqlite};
+use super::{Position, Reset, postgres, sqlite};
 use crate::config;
 use crate::domain::{InstanceId, Outcome, RequestId, ResetId, TeamName};
 
@@ -172,11 +173,30 @@ pub enum OpenError {
     Key(#[from] super::KeyFault),
 }
 
+/// What keeps it, with all that it must know.
+enum Backend<'s> {
+    File(&'s Path),
+    Server(postgres::Settings<'s>),
+}
+
+impl<'s> Backend<'s> {
+    fn of(settings: &'s config::Audit) -> Self {
+        match &settings.store {
+            config::AuditStore::Sqlite { path } => Self::File(path),
+            config::AuditStore::Postgres { url, url_file, connections, lease } => {
+                let (connections, lease, timeout) = (*connections, *lease, settings.timeout);
+                Self::Server(postgres::Settings { url, url_file, connections, lease, timeout })
+            }
+        }
+    }
+}
+
 /// Opens the store for a writer, and brings its schema up to date.
 pub(super) fn open(settings: &config::Audit) -> Result<Box<dyn Store>, OpenError> {
-    match &settings.store {
-        config::AuditStore::Sqlite { path } => Ok(Box::new(sqlite::Writing::open(path)?)),
-    }
+    Ok(match Backend::of(settings) {
+        Backend::File(path) => Box::new(sqlite::Writing::open(path)?),
+        Backend::Server(server) => Box::new(postgres::Writing::open(&server)?),
+    })
 }
 
 /// Both sides of an open store.
@@ -187,9 +207,10 @@ pub(super) struct Opened {
 
 /// Opens the store for reading; it must exist.
 pub(super) fn open_source(settings: &config::Audit) -> Result<Arc<dyn Source>, OpenError> {
-    match &settings.store {
-        config::AuditStore::Sqlite { path } => Ok(Arc::new(sqlite::Reading::open(path)?)),
-    }
+    Ok(match Backend::of(settings) {
+        Backend::File(path) => Arc::new(sqlite::Reading::open(path)?),
+        Backend::Server(server) => Arc::new(postgres::Reading::open(&server)?),
+    })
 }
 
 /// Whether there is anything to be opened, good or not.
@@ -203,5 +224,9 @@ pub(super) fn exists(settings: &config::Audit) -> bool {
 pub(super) fn name(settings: &config::Audit) -> String {
     match &settings.store {
         config::AuditStore::Sqlite { path } => path.display().to_string(),
+        config::AuditStore::Postgres { url, .. } => url.to_string(),
     }
 }
+
+#[cfg(test)]
+mod contract;

@@ -9,7 +9,7 @@ use jiff::tz::TimeZone;
 use secrecy::{ExposeSecret, SecretSlice};
 
 use super::upstream;
-use super::{Config, Reader, Table, issuers};
+use super::{Config, PostgresUrl, Reader, Table, issuers};
 
 /// `[server]`: what callers reach.
 #[derive(Debug, Clone)]
@@ -174,6 +174,7 @@ const LONGEST_REFILL: u128 = 31_536_000;
 pub struct Audit {
     pub store: AuditStore,
     /// `audit.signing_key_file`, the Ed25519 key of checkpoints; default: `audit.path` with `.signing-key` behind it.
+    /// Required with PostgreSQL.
     pub signing_key_file: PathBuf,
     /// Whether a key that is not there is made: only where the file was not named.
     pub make_signing_key: bool,
@@ -183,7 +184,8 @@ pub struct Audit {
     pub checkpoint_interval: Duration,
     /// `audit.timeout_seconds`, default 5: longest wait for an intent to be durable; past it the reset is refused.
     pub timeout: Duration,
-    /// `audit.reserve_mib`, default 64: with less free space, refusals are recorded once a caller and minute.
+    /// `audit.reserve_mib`, default 64: with less free space, refusals are recorded once a caller and minute. Of
+    /// SQLite alone.
     pub reserve_bytes: u64,
     /// `audit.sink`, default `none`: where every record is written once more, as JSON Lines.
     pub sink: Option<AuditSink>,
@@ -214,6 +216,21 @@ impl Audit {
     }
 }
 
+#[cfg(test)]
+impl Audit {
+    /// A trail in the PostgreSQL that this file names, all else by default but for short waits.
+    pub fn postgres(url_file: &Path) -> Self {
+        let url = PostgresUrl::read(url_file).unwrap_or_else(|fault| panic!("{fault}"));
+        let (connections, lease) = (4, Duration::from_secs(3));
+        Self {
+            store: AuditStore::Postgres { url, url_file: url_file.to_owned(), connections, lease },
+            timeout: Duration::from_millis(1500),
+            reserve_bytes: 0,
+            ..Self::sqlite(url_file)
+        }
+    }
+}
+
 /// Where the key of a trail's checkpoints lies unless it is named.
 fn beside(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
@@ -228,6 +245,16 @@ pub enum AuditStore {
     Sqlite {
         /// `audit.path`, default `zengate.db`; the writer's lock lies beside it.
         path: PathBuf,
+    },
+    /// `postgres`: one trail for several replicas.
+    Postgres {
+        url: PostgresUrl,
+        /// `audit.url_file`: where the URL was read from, and is read again before each connect.
+        url_file: PathBuf,
+        /// `audit.connections`, default 4: most connections that read, beside the one that writes.
+        connections: usize,
+        /// `audit.lease_seconds`, default 15: a writer that was not heard of for so long may be declared gone.
+        lease: Duration,
     },
 }
 
@@ -335,21 +362,36 @@ fn inventory(mut table: Table<'_>) -> Option<Inventory> {
 }
 
 fn audit(mut table: Table<'_>) -> Option<Audit> {
-    table.choice("store", "sqlite", &[("sqlite", ())]);
-    let path = table.path("path", Some("zengate.db"));
-    let make_signing_key = !table.has("signing_key_file");
-    let signing_key_file = match (make_signing_key, &path) {
-        (false, _) => table.path("signing_key_file", None),
-        (true, Some(path)) => Some(beside(path)),
-        (true, None) => None,
+    let postgres = table.choice("store", "sqlite", &[("sqlite", false), ("postgres", true)]);
+    let (foreign, store): (&[_], _) = match postgres {
+        Some(true) => (&["path", "reserve_mib"], "sqlite"),
+        _ => (&["url_file", "connections", "lease_seconds"], "postgres"),
     };
+    for key in foreign.iter().filter(|_| postgres.is_some()) {
+        if table.has(key) {
+            table.fault(key, format!("is for audit.store = {store:?} alone"));
+        }
+    }
+    foreign.iter().for_each(|key| table.discard(key));
+    let timeout = seconds(&mut table, "timeout_seconds", 5, 1..=60);
+    let make_signing_key = !table.has("signing_key_file") && postgres != Some(true);
+    let (store, default_key) = if postgres == Some(true) {
+        (postgres_store(&mut table, timeout), None)
+    } else {
+        let path = table.path("path", Some("zengate.db"));
+        let key = path.as_deref().map(beside);
+        (path.map(|path| AuditStore::Sqlite { path }), key)
+    };
+    let signing_key_file = if make_signing_key { default_key } else { table.path("signing_key_file", None) };
     let checkpoint_records = table.integer("checkpoint_records", Some(1000), 1..=1_000_000);
     let checkpoint_interval = seconds(&mut table, "checkpoint_seconds", 60, 1..=3600);
-    let timeout = seconds(&mut table, "timeout_seconds", 5, 1..=60);
-    let reserve_mib = table.integer("reserve_mib", Some(64), 0..=1_048_576);
+    let reserve_mib = match postgres {
+        Some(true) => Some(0),
+        _ => table.integer("reserve_mib", Some(64), 0..=1_048_576),
+    };
     let sink = audit_sink(&mut table);
     Some(Audit {
-        store: AuditStore::Sqlite { path: path? },
+        store: store?,
         signing_key_file: signing_key_file?,
         make_signing_key,
         checkpoint_records: checkpoint_records?,
@@ -372,6 +414,22 @@ fn audit_sink(table: &mut Table<'_>) -> Option<Option<AuditSink>> {
         return Some(to_file.map(|_| AuditSink::Stdout));
     };
     table.path("sink_file", None).map(|path| Some(AuditSink::File(path)))
+}
+
+fn postgres_store(table: &mut Table<'_>, timeout: Option<Duration>) -> Option<AuditStore> {
+    let url_file = table.path("url_file", None);
+    let url = url_file.as_deref().and_then(|file| {
+        PostgresUrl::read(file).map_err(|fault| table.fault("url_file", fault.to_string())).ok()
+    });
+    let connections = table.integer("connections", Some(4), 1..=64);
+    let lease = seconds(table, "lease_seconds", 15, 3..=300);
+    let (lease, timeout) = (lease?, timeout?);
+    // One commit that takes its time must not cost a writer its lease.
+    if lease < timeout * 2 {
+        table.fault("lease_seconds", "must be at least twice timeout_seconds");
+        return None;
+    }
+    Some(AuditStore::Postgres { url: url?, url_file: url_file?, connections: connections? as usize, lease })
 }
 
 /// A text that becomes part of a header: printable ASCII.

@@ -13,12 +13,24 @@ access_key_id = "ak"
 access_key_password_file = "key"
 "#;
 
+/// `[audit]` of a trail in PostgreSQL.
+const POSTGRES: &str = r#"
+[audit]
+store = "postgres"
+url_file = "pg-url"
+signing_key_file = "key"
+"#;
+
 fn load(text: &str, env: &[(&str, &str)]) -> Result<Config, String> {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("jwks.json"), "{}").expect("written");
     std::fs::write(folder.path().join("key"), "secret\r\n").expect("written");
     std::fs::write(folder.path().join("short"), "secret").expect("written");
     std::fs::write(folder.path().join("long"), "x".repeat(40)).expect("written");
+    std::fs::write(folder.path().join("pg-url"), "postgres://zengate:canary@localhost/trail\n")
+        .expect("written");
+    std::fs::write(folder.path().join("pg-far"), "postgres://zengate:canary@db.example/trail")
+        .expect("written");
     let file = folder.path().join("zengate.toml");
     std::fs::write(&file, text).expect("written");
     let env: BTreeMap<String, String> = env.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
@@ -285,15 +297,71 @@ fn each_bad_setting_is_told_by_its_path() {
         ),
         (
             "another store",
-            format!("{GOOD}[audit]\nstore = \"postgres\""),
+            format!("{GOOD}[audit]\nstore = \"mysql\""),
             None,
-            "audit.store: is \"postgres\": must be one of \"sqlite\"",
+            "audit.store: is \"mysql\": must be one of \"sqlite\", \"postgres\"",
+        ),
+        (
+            "PostgreSQL beside SQLite",
+            format!("{GOOD}[audit]\nurl_file = \"pg-url\""),
+            None,
+            "audit.url_file: is for audit.store = \"postgres\" alone",
+        ),
+        (
+            "SQLite beside PostgreSQL",
+            format!("{GOOD}{POSTGRES}path = \"x\""),
+            None,
+            "audit.path: is for audit.store = \"sqlite\" alone",
+        ),
+        (
+            "a reserve of another machine's disk",
+            format!("{GOOD}{POSTGRES}reserve_mib = 1"),
+            None,
+            "audit.reserve_mib: is for audit.store = \"sqlite\" alone",
+        ),
+        (
+            "PostgreSQL without a key",
+            format!("{GOOD}{POSTGRES}").replace("signing_key_file = \"key\"", ""),
+            None,
+            "audit.signing_key_file: is required",
+        ),
+        (
+            "PostgreSQL without a URL",
+            format!("{GOOD}{POSTGRES}").replace("url_file = \"pg-url\"", ""),
+            None,
+            "audit.url_file: is required",
+        ),
+        (
+            "a URL in the clear",
+            format!("{GOOD}{POSTGRES}").replace("pg-url", "pg-far"),
+            None,
+            "pg-far must say sslmode=verify-full: another machine is reached over TLS alone",
+        ),
+        (
+            "a lease that one commit may outlast",
+            format!("{GOOD}{POSTGRES}lease_seconds = 9"),
+            None,
+            "audit.lease_seconds: must be at least twice timeout_seconds",
         ),
     ] {
         let env: Vec<_> = env.into_iter().collect();
         let faults = load(&text, &env).expect_err(row);
         assert!(faults.contains(message), "{row}: {faults}");
+        assert!(!faults.contains("canary"), "{row}: {faults}");
     }
+}
+
+#[test]
+fn a_trail_in_postgres_is_named_by_a_file_and_shows_no_password() {
+    let config = load(&format!("{GOOD}{POSTGRES}"), &[]).expect("good");
+    let AuditStore::Postgres { url, connections, lease, .. } = &config.audit.store else {
+        panic!("{config:?}")
+    };
+    assert_eq!((url.to_string().as_str(), *connections), ("postgres://localhost:5432/trail", 4));
+    assert_eq!((lease.as_secs(), config.audit.make_signing_key), (15, false));
+    let shown = config.show();
+    assert!(shown.contains("url_file = \"pg-url\""), "{shown}");
+    assert!(!format!("{config:?}{shown}").contains("canary"), "{config:?}");
 }
 
 #[test]

@@ -1,0 +1,273 @@
+use std::collections::BTreeMap;
+use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Error, Row};
+
+use super::runtime::Runtime;
+use super::schema::{self, VERSION};
+use super::session::{Server, Session};
+use super::{Settings, late};
+use crate::audit::store::{ChainEnds, Filter, OpenError, Order, Place, Source, StoreError, Stored};
+use crate::audit::{Position, Reset};
+use crate::domain::{ResetId, Status, rfc3339};
+
+/// Longest list of records, however slow: nobody's reset waits for it.
+const LIST: Duration = Duration::from_secs(30);
+
+/// Of the table `resets`, in the order of [`reset_of`].
+pub(super) const COLUMNS: &str = "id, instance, team, status, request_id, upstream_request_id, upstream_code, \
+                                  reason, ticket, policies, created_at, finished_at, writer, sequence, hash";
+
+/// Connections that read beside whoever writes.
+pub(in crate::audit) struct Reading {
+    server: Server,
+    runtime: Runtime,
+    idle: Mutex<Vec<Session>>,
+    places: Semaphore,
+    timeout: Duration,
+}
+
+type Parameter<'p> = (&'p (dyn ToSql + Sync), Type);
+
+impl Reading {
+    pub(in crate::audit) fn open(settings: &Settings<'_>) -> Result<Self, OpenError> {
+        let trail = settings.url.to_string();
+        let runtime = Runtime::new().map_err(|source| OpenError::Io { trail: trail.clone(), source })?;
+        // A list may take longer than what a reset waits for.
+        let server = Server::new(settings, LIST.max(settings.timeout));
+        let found = runtime.wait_within(Some(settings.timeout), async {
+            let session = server.connect().await?;
+            let found = schema::found(&session.client).await?;
+            Ok((session, found))
+        });
+        let found = found.unwrap_or_else(|| Err(late(settings.timeout)));
+        let (session, found) = found.map_err(|source| OpenError::Store { trail: trail.clone(), source })?;
+        if found.too_new() {
+            return Err(OpenError::Version { trail, needs: found.oldest_writer, has: VERSION });
+        }
+        // Only a writer migrates.
+        if found.version < VERSION {
+            let older = "it holds no trail of this version: `zengate serve` makes it".to_owned();
+            return Err(OpenError::Store { trail, source: StoreError::Unavailable(older) });
+        }
+        Ok(Self {
+            server,
+            runtime,
+            idle: Mutex::new(vec![session]),
+            places: Semaphore::new(settings.connections),
+            timeout: settings.timeout,
+        })
+    }
+
+    /// The rows of one query, of a single snapshot.
+    fn rows(&self, within: Duration, sql: &str, values: &[Parameter<'_>]) -> Result<Vec<Row>, StoreError> {
+        let whole = async {
+            let _place = self.places.acquire().await.expect("nobody closes it");
+            // One that broke while nobody used it is replaced, and costs no error.
+            while let Some(session) = self.take() {
+                if let Some(rows) = self.ask(session, sql, values).await? {
+                    return Ok(rows);
+                }
+            }
+            let session = self.server.connect().await?;
+            match self.ask(session, sql, values).await? {
+                Some(rows) => Ok(rows),
+                None => Err(StoreError::Unavailable("the connection broke".to_owned())),
+            }
+        };
+        self.runtime.wait_within(Some(within), whole).unwrap_or_else(|| Err(late(within)))
+    }
+
+    /// None: the connection is closed.
+    async fn ask(
+        &self,
+        session: Session,
+        sql: &str,
+        values: &[Parameter<'_>],
+    ) -> Result<Option<Vec<Row>>, StoreError> {
+        match session.client.query_typed(sql, values).await {
+            Ok(rows) => {
+                self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(session);
+                Ok(Some(rows))
+            }
+            Err(_) if session.client.is_closed() => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn take(&self) -> Option<Session> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+}
+
+impl Source for Reading {
+    fn reset(&self, id: ResetId) -> Result<Option<Reset>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM resets WHERE id = $1");
+        let rows = self.rows(self.timeout, &sql, &[(&id.to_string(), Type::TEXT)])?;
+        rows.first().map(reset_of).transpose()
+    }
+
+    fn resets_after(&self, id: Option<ResetId>, limit: usize) -> Result<Vec<Reset>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM resets WHERE id > $1 ORDER BY id LIMIT $2");
+        let after = id.map_or_else(String::new, |id| id.to_string());
+        let rows = self.rows(LIST, &sql, &[(&after, Type::TEXT), (&(limit as i64), Type::INT8)])?;
+        rows.iter().map(reset_of).collect()
+    }
+
+    fn chains(&self) -> Result<Vec<ChainEnds>, StoreError> {
+        // From one writer's name to the next: a scan of all records would take as long as there are many.
+        let sql = "WITH RECURSIVE names (writer) AS (
+                SELECT (SELECT min(writer) FROM records)
+                UNION ALL
+                SELECT (SELECT min(writer) FROM records WHERE records.writer > names.writer)
+                FROM names WHERE names.writer IS NOT NULL
+            )
+            SELECT names.writer,
+                (SELECT min(sequence) FROM records WHERE records.writer = names.writer),
+                last.sequence, last.hash,
+                coalesce(NOT writers.gone AND writers.lease_until >= clock_timestamp(), false)
+            FROM names
+                CROSS JOIN LATERAL (SELECT sequence, hash FROM records WHERE records.writer = names.writer
+                    ORDER BY sequence DESC LIMIT 1) AS last
+                LEFT JOIN writers ON writers.writer = names.writer
+            ORDER BY names.writer";
+        let ends = self.rows(LIST, sql, &[])?;
+        let ends = ends.iter().map(|row| {
+            let last = Position {
+                writer: row.try_get(0)?,
+                sequence: row.try_get::<_, i64>(2)? as u64,
+                hash: row.try_get(3)?,
+            };
+            Ok(ChainEnds { first: row.try_get::<_, i64>(1)? as u64, last, live: row.try_get(4)? })
+        });
+        ends.collect()
+    }
+
+    fn since(&self, writer: &str, sequence: u64, limit: usize) -> Result<Vec<Stored>, StoreError> {
+        let sql = "SELECT writer, sequence, hash, record FROM records WHERE writer = $1 AND sequence > $2
+             ORDER BY sequence LIMIT $3";
+        let (sequence, limit) = (sequence as i64, limit as i64);
+        let rows =
+            self.rows(LIST, sql, &[(&writer, Type::TEXT), (&sequence, Type::INT8), (&limit, Type::INT8)])?;
+        rows.iter().map(stored).collect()
+    }
+
+    fn page(
+        &self,
+        filter: &Filter,
+        order: Order,
+        after: Option<&Place>,
+        limit: usize,
+    ) -> Result<Vec<Stored>, StoreError> {
+        let mut query = Query::default();
+        query.compare("kind", "=", filter.kind.map(|kind| kind.as_str().to_owned()));
+        query.compare("team", "=", filter.team.as_ref().map(ToString::to_string));
+        query.compare("instance", "=", filter.instance.as_ref().map(ToString::to_string));
+        query.compare("\"user\"", "=", filter.user.clone());
+        query.compare("reset", "=", filter.reset.map(|id| id.to_string()));
+        query.compare("request", "=", filter.request.as_ref().map(|id| id.as_str().to_owned()));
+        query.compare("writer", "=", filter.writer.clone());
+        query.compare("\"time\"", ">=", filter.since.map(rfc3339));
+        query.compare("\"time\"", "<", filter.until.map(rfc3339));
+        let (beyond, direction) = match order {
+            Order::NewestFirst => ("<", "DESC"),
+            Order::OldestFirst => (">", "ASC"),
+        };
+        if let Some(Place { time, writer, sequence }) = after {
+            let (time, writer) = (query.text(time.clone()), query.text(writer.clone()));
+            let sequence = query.number(*sequence as i64);
+            query
+                .conditions
+                .push(format!("(\"time\", writer, sequence) {beyond} ({time}, {writer}, {sequence})"));
+        }
+        let limit = query.number(limit as i64);
+        let sql = format!(
+            "SELECT writer, sequence, hash, record FROM records WHERE {} \
+             ORDER BY \"time\" {direction}, writer {direction}, sequence {direction} LIMIT {limit}",
+            if query.conditions.is_empty() { "true".to_owned() } else { query.conditions.join(" AND ") }
+        );
+        let values: Vec<Parameter<'_>> =
+            query.values.iter().map(|(value, kind)| (&**value, kind.clone())).collect();
+        self.rows(LIST, &sql, &values)?.iter().map(stored).collect()
+    }
+
+    fn exported(&self) -> Result<BTreeMap<String, u64>, StoreError> {
+        let rows = self.rows(LIST, "SELECT writer, sequence FROM exported", &[])?;
+        let exported = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get::<_, i64>(1)? as u64)));
+        exported.collect()
+    }
+}
+
+/// Conditions, and the values of their places.
+#[derive(Default)]
+struct Query {
+    conditions: Vec<String>,
+    values: Vec<(Box<dyn ToSql + Sync>, Type)>,
+}
+
+impl Query {
+    fn compare(&mut self, column: &str, operator: &str, value: Option<String>) {
+        if let Some(value) = value {
+            let place = self.text(value);
+            self.conditions.push(format!("{column} {operator} {place}"));
+        }
+    }
+
+    fn text(&mut self, value: String) -> String {
+        self.values.push((Box::new(value), Type::TEXT));
+        format!("${}", self.values.len())
+    }
+
+    fn number(&mut self, value: i64) -> String {
+        self.values.push((Box::new(value), Type::INT8));
+        format!("${}", self.values.len())
+    }
+}
+
+fn stored(row: &Row) -> Result<Stored, StoreError> {
+    let position = Position {
+        writer: row.try_get(0)?,
+        sequence: row.try_get::<_, i64>(1)? as u64,
+        hash: row.try_get(2)?,
+    };
+    Ok(Stored { position, record: row.try_get(3)? })
+}
+
+pub(super) fn reset_of(row: &Row) -> Result<Reset, StoreError> {
+    let finished: Option<String> = row.try_get(11)?;
+    let policies: String = row.try_get(9)?;
+    let status: String = row.try_get(3)?;
+    Ok(Reset {
+        id: parsed(row, 0)?,
+        instance: parsed(row, 1)?,
+        team: parsed(row, 2)?,
+        status: Status::from_name(&status).ok_or_else(|| unreadable("status"))?,
+        request_id: parsed(row, 4)?,
+        upstream_request_id: row.try_get(5)?,
+        upstream_code: row.try_get(6)?,
+        reason: row.try_get(7)?,
+        ticket: row.try_get(8)?,
+        policies: serde_json::from_str(&policies).map_err(|_| unreadable("policies"))?,
+        created_at: parsed(row, 10)?,
+        finished_at: finished.map(|text| text.parse()).transpose().map_err(|_| unreadable("finished_at"))?,
+        receipt: Position {
+            writer: row.try_get(12)?,
+            sequence: row.try_get::<_, i64>(13)? as u64,
+            hash: row.try_get(14)?,
+        },
+    })
+}
+
+fn parsed<T: FromStr>(row: &Row, column: usize) -> Result<T, StoreError> {
+    let text: Result<String, Error> = row.try_get(column);
+    text?.parse().map_err(|_| unreadable(row.columns()[column].name()))
+}
+
+/// The store holds what this program does not write.
+fn unreadable(column: &str) -> StoreError {
+    StoreError::Unavailable(format!("resets.{column} is not as zengate writes it"))
+}

@@ -1,0 +1,420 @@
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, HashSet};
+use std::time::{Duration, Instant};
+
+use futures_util::future::{try_join, try_join4, try_join5};
+use jiff::Timestamp;
+use tokio_postgres::Statement;
+use tokio_postgres::types::Type;
+
+use super::reading::{COLUMNS, reset_of};
+use super::runtime::Runtime;
+use super::schema::{self, VERSION};
+use super::session::{Server, Session};
+use super::{Settings, late};
+use crate::audit::store::{OpenError, Projection, Row, Store, StoreError};
+use crate::audit::{Position, Reset};
+use crate::domain::{Outcome, ResetId, Status, rfc3339};
+
+/// Pause after a server did not answer in time: whoever asks in it is told at once.
+const PAUSE: Duration = Duration::from_millis(400);
+/// Resets of one statement.
+const BATCH: usize = 500;
+
+/// The connection of this process's writer.
+pub(in crate::audit) struct Writing {
+    server: Server,
+    runtime: Runtime,
+    /// None before the first, and after whatever went wrong.
+    session: Option<Prepared>,
+    lease: Duration,
+    timeout: Duration,
+    /// Until when nothing is tried.
+    pause: Option<Instant>,
+    /// Writers whose lease had run out at the last look. Only who has not renewed it by the next is gone: after an
+    /// outage all leases have run out, and each writer needs a moment to say that it lives.
+    suspects: HashSet<String>,
+    /// Orphans that were handed out, and have no outcome yet.
+    handed: HashSet<ResetId>,
+}
+
+/// A session that knows what is asked again and again.
+struct Prepared {
+    session: Session,
+    lease: Statement,
+    records: Statement,
+    opens: Statement,
+    closes: Statement,
+    exported: Statement,
+}
+
+/// It locks the writer's row, until the transaction ends. No row is changed where others have declared it gone.
+const LEASE: &str = "INSERT INTO writers (writer, started, lease_until)
+    VALUES ($1, clock_timestamp(), clock_timestamp() + make_interval(secs => $2))
+    ON CONFLICT (writer) DO UPDATE SET lease_until = excluded.lease_until WHERE NOT writers.gone";
+const RECORDS: &str = "INSERT INTO records (writer, sequence, hash, record)
+    SELECT $1, sequence, hash, record
+    FROM unnest($2::bigint[], $3::text[], $4::text[]) AS row (sequence, hash, record)";
+/// What is not known never takes the place of what is, whoever comes last.
+const CLOSES: &str = "UPDATE resets SET status = row.status, upstream_code = row.upstream_code,
+        upstream_request_id = row.upstream_request_id, finished_at = row.finished_at
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[])
+        AS row (id, status, upstream_code, upstream_request_id, finished_at)
+    WHERE resets.id = row.id AND (resets.status IN ('sent', 'unknown') OR row.status <> 'unknown')";
+const EXPORTED: &str = "INSERT INTO exported (writer, sequence)
+    SELECT * FROM unnest($1::text[], $2::bigint[])
+    ON CONFLICT (writer) DO UPDATE SET sequence = greatest(exported.sequence, excluded.sequence)";
+
+fn opens() -> String {
+    format!(
+        "INSERT INTO resets ({COLUMNS}) SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[],
+            $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[],
+            $13::text[], $14::bigint[], $15::text[])"
+    )
+}
+
+impl Writing {
+    pub(in crate::audit) fn open(settings: &Settings<'_>) -> Result<Self, OpenError> {
+        let trail = settings.url.to_string();
+        let runtime = Runtime::new().map_err(|source| OpenError::Io { trail: trail.clone(), source })?;
+        let server = Server::new(settings, settings.timeout);
+        let found = runtime.wait(async {
+            let mut session = server.connect().await?;
+            let found = schema::migrate(&mut session.client).await?;
+            let fsync: String = session.client.query_one("SHOW fsync", &[]).await?.get(0);
+            if fsync != "on" {
+                tracing::warn!(
+                    "PostgreSQL runs with fsync = {fsync}: a power cut may cost records of the trail"
+                );
+            }
+            Ok(found)
+        });
+        let found = found.map_err(|source| OpenError::Store { trail: trail.clone(), source })?;
+        if found.too_new() {
+            return Err(OpenError::Version { trail, needs: found.oldest_writer, has: VERSION });
+        }
+        Ok(Self {
+            server,
+            runtime,
+            session: None,
+            lease: settings.lease,
+            timeout: settings.timeout,
+            pause: None,
+            suspects: HashSet::new(),
+            handed: HashSet::new(),
+        })
+    }
+
+    /// One transaction, for no longer than `within`, on a connection that is made anew where there is none. `work`
+    /// commits. After whatever goes wrong the connection is dropped, and what was begun with it.
+    fn run<T>(
+        &mut self,
+        begin: Begin<'_>,
+        within: Option<Duration>,
+        work: impl AsyncFnOnce(&Prepared) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        if self.pause.is_some_and(|until| Instant::now() < until) {
+            return Err(late(self.timeout));
+        }
+        let (session, server, lease) = (self.session.take(), &self.server, self.lease);
+        let whole = async {
+            let session = Prepared::begun(session, server, begin, lease).await?;
+            let done = work(&session).await?;
+            Ok::<_, StoreError>((session, done))
+        };
+        let (session, done) = match self.runtime.wait_within(within, whole) {
+            Some(done) => done?,
+            None => {
+                self.pause = Some(Instant::now() + PAUSE);
+                return Err(late(self.timeout));
+            }
+        };
+        self.session = Some(session);
+        Ok(done)
+    }
+}
+
+/// How a transaction begins.
+#[derive(Clone, Copy)]
+enum Begin<'w> {
+    /// With this writer's lease renewed: for whatever it writes.
+    Writer(&'w str),
+    /// After this writer's transactions: what is then not there will not come.
+    After(&'w str),
+    Plain,
+}
+
+impl Prepared {
+    async fn new(session: Session) -> Result<Self, StoreError> {
+        let client = &session.client;
+        // Each statement goes by a key, however large the tables were when it was planned.
+        client.batch_execute("SET enable_seqscan = off").await?;
+        let opens = opens();
+        let (lease, records, opens, closes, exported) = try_join5(
+            client.prepare(LEASE),
+            client.prepare(RECORDS),
+            client.prepare(&opens),
+            client.prepare(CLOSES),
+            client.prepare(EXPORTED),
+        )
+        .await?;
+        Ok(Self { session, lease, records, opens, closes, exported })
+    }
+
+    /// A session with a transaction begun. One that broke while nobody used it is replaced, and costs no error.
+    async fn begun(
+        present: Option<Self>,
+        server: &Server,
+        begin: Begin<'_>,
+        lease: Duration,
+    ) -> Result<Self, StoreError> {
+        if let Some(session) = present
+            && let Ok(held) = session.begin(begin, lease).await
+        {
+            return if held { Ok(session) } else { Err(StoreError::Fenced) };
+        }
+        let session = Self::new(server.connect().await?).await?;
+        if session.begin(begin, lease).await? { Ok(session) } else { Err(StoreError::Fenced) }
+    }
+
+    /// False: others have declared the writer gone. One round trip.
+    async fn begin(&self, begin: Begin<'_>, lease: Duration) -> Result<bool, tokio_postgres::Error> {
+        let client = &self.session.client;
+        let held = async {
+            match begin {
+                Begin::Writer(writer) => {
+                    Ok(client.execute(&self.lease, &[&writer, &lease.as_secs_f64()]).await? > 0)
+                }
+                Begin::After(writer) => {
+                    let lock = "SELECT FROM writers WHERE writer = $1 FOR UPDATE";
+                    client.execute_typed(lock, &[(&writer, Type::TEXT)]).await.map(|_| true)
+                }
+                Begin::Plain => Ok(true),
+            }
+        };
+        // What is polled first is sent first.
+        let begun = client.batch_execute("BEGIN; SET LOCAL synchronous_commit = on");
+        try_join(begun, held).await.map(|((), held)| held)
+    }
+
+    async fn commit(&self) -> Result<(), tokio_postgres::Error> {
+        self.session.client.batch_execute("COMMIT").await
+    }
+
+    /// Writes the rows, and commits with them. One round trip: where a statement fails, the commit behind it is none.
+    async fn write(
+        &self,
+        rows: &[Row<'_>],
+        exported: &BTreeMap<String, u64>,
+    ) -> Result<(), tokio_postgres::Error> {
+        let client = &self.session.client;
+        let (opened, closed) = (opened(rows), closed(rows));
+        let records = async {
+            let Some(first) = rows.first() else { return Ok(0) };
+            let sequences: Vec<_> = rows.iter().map(|row| row.position.sequence as i64).collect();
+            let hashes: Vec<_> = rows.iter().map(|row| row.position.hash.as_str()).collect();
+            let texts: Vec<_> = rows.iter().map(|row| row.record.as_str()).collect();
+            client.execute(&self.records, &[&first.position.writer, &sequences, &hashes, &texts]).await
+        };
+        let exports = async {
+            if exported.is_empty() {
+                return Ok(0);
+            }
+            let (writers, sequences): (Vec<_>, Vec<_>) =
+                exported.iter().map(|(writer, sequence)| (writer.as_str(), *sequence as i64)).unzip();
+            client.execute(&self.exported, &[&writers, &sequences]).await
+        };
+        try_join5(records, self.open(&opened), self.close(&closed), exports, self.commit()).await?;
+        Ok(())
+    }
+
+    async fn open(&self, resets: &[Reset]) -> Result<u64, tokio_postgres::Error> {
+        if resets.is_empty() {
+            return Ok(0);
+        }
+        let column = |of: fn(&Reset) -> String| resets.iter().map(of).collect::<Vec<_>>();
+        let optional = |of: fn(&Reset) -> Option<String>| resets.iter().map(of).collect::<Vec<_>>();
+        let policies = column(|reset| serde_json::to_string(&reset.policies).expect("a list of texts"));
+        let sequences: Vec<_> = resets.iter().map(|reset| reset.receipt.sequence as i64).collect();
+        let client = &self.session.client;
+        client
+            .execute(
+                &self.opens,
+                &[
+                    &column(|reset| reset.id.to_string()),
+                    &column(|reset| reset.instance.to_string()),
+                    &column(|reset| reset.team.to_string()),
+                    &column(|reset| reset.status.as_str().to_owned()),
+                    &column(|reset| reset.request_id.to_string()),
+                    &optional(|reset| reset.upstream_request_id.clone()),
+                    &optional(|reset| reset.upstream_code.clone()),
+                    &optional(|reset| reset.reason.clone()),
+                    &optional(|reset| reset.ticket.clone()),
+                    &policies,
+                    &column(|reset| rfc3339(reset.created_at)),
+                    &optional(|reset| reset.finished_at.map(rfc3339)),
+                    &column(|reset| reset.receipt.writer.clone()),
+                    &sequences,
+                    &column(|reset| reset.receipt.hash.clone()),
+                ],
+            )
+            .await
+    }
+
+    async fn close(&self, closes: &BTreeMap<String, Close<'_>>) -> Result<u64, tokio_postgres::Error> {
+        if closes.is_empty() {
+            return Ok(0);
+        }
+        let ids: Vec<_> = closes.keys().collect();
+        let statuses: Vec<_> = closes.values().map(|close| close.outcome.status().as_str()).collect();
+        let codes: Vec<_> = closes.values().map(|close| close.outcome.upstream_code()).collect();
+        let requests: Vec<_> = closes.values().map(|close| close.outcome.upstream_request_id()).collect();
+        let times: Vec<_> = closes.values().map(|close| rfc3339(close.at)).collect();
+        let client = &self.session.client;
+        client.execute(&self.closes, &[&ids, &statuses, &codes, &requests, &times]).await
+    }
+}
+
+/// The resets that rows begin.
+fn opened(rows: &[Row<'_>]) -> Vec<Reset> {
+    let opened = rows.iter().filter_map(|row| match row.projection {
+        Projection::Open(reset) => Some(Reset { receipt: row.position.clone(), ..(**reset).clone() }),
+        Projection::None | Projection::Close { .. } => None,
+    });
+    opened.collect()
+}
+
+struct Close<'r> {
+    outcome: &'r Outcome,
+    at: Timestamp,
+}
+
+/// What rows close, by the resets' ids: one statement changes each once, and two processes go in the same order.
+fn closed<'r>(rows: &[Row<'r>]) -> BTreeMap<String, Close<'r>> {
+    let mut closed = BTreeMap::new();
+    for row in rows {
+        let Projection::Close { id, outcome, at } = row.projection else { continue };
+        let close = Close { outcome, at: *at };
+        match closed.entry(id.to_string()) {
+            Entry::Vacant(entry) => _ = entry.insert(close),
+            Entry::Occupied(mut entry) => {
+                if outcome.status() != Status::Unknown {
+                    entry.insert(close);
+                }
+            }
+        }
+    }
+    closed
+}
+
+impl Store for Writing {
+    fn append(&mut self, rows: &[Row<'_>], exported: &BTreeMap<String, u64>) -> Result<(), StoreError> {
+        let begin = rows.first().map_or(Begin::Plain, |row| Begin::Writer(&row.position.writer));
+        self.run(begin, Some(self.timeout), async |session| Ok(session.write(rows, exported).await?))
+    }
+
+    fn head(&mut self, writer: &str) -> Result<Option<Position>, StoreError> {
+        self.run(Begin::After(writer), Some(self.timeout), async |session| {
+            let last = "SELECT sequence, hash FROM records WHERE writer = $1 ORDER BY sequence DESC LIMIT 1";
+            let client = &session.session.client;
+            let values = [(&writer as _, Type::TEXT)];
+            let (row, ()) = try_join(client.query_typed_opt(last, &values), session.commit()).await?;
+            Ok(row.map(|row| {
+                let (sequence, hash) = (row.get::<_, i64>(0) as u64, row.get(1));
+                Position { writer: writer.to_owned(), sequence, hash }
+            }))
+        })
+    }
+
+    fn renew(&mut self, writer: &str) -> Result<(), StoreError> {
+        self.run(Begin::Writer(writer), Some(self.timeout), async |session| Ok(session.commit().await?))
+    }
+
+    fn lease(&self) -> Option<Duration> {
+        Some(self.lease)
+    }
+
+    /// Declares gone whoever did not renew its lease, and claims what these left open. The claim of one that is gone
+    /// itself is void.
+    fn orphans(&mut self, writer: &str) -> Result<Vec<Reset>, StoreError> {
+        let suspects: Vec<String> = self.suspects.iter().cloned().collect();
+        let (late, mut orphans) = self.run(Begin::Writer(writer), Some(self.timeout), async |session| {
+            let client = &session.session.client;
+            let texts = [(&writer as _, Type::TEXT)];
+            let gone = [(&suspects as _, Type::TEXT_ARRAY)];
+            let claim = format!("{CLAIM} RETURNING {COLUMNS}");
+            let (_, late, claimed, ()) = try_join4(
+                client.execute_typed(GONE, &gone),
+                client.query_typed(LATE, &texts),
+                client.query_typed(&claim, &texts),
+                session.commit(),
+            )
+            .await?;
+            let late: HashSet<String> = late.iter().map(|row| row.get(0)).collect();
+            let claimed = claimed.iter().map(reset_of).collect::<Result<Vec<_>, _>>()?;
+            Ok((late, claimed))
+        })?;
+        self.suspects = late;
+        let open: HashSet<_> = orphans.iter().map(|reset| reset.id).collect();
+        orphans.retain(|reset| !self.handed.contains(&reset.id));
+        orphans.sort_by_key(|reset| reset.id.to_string());
+        self.handed = open;
+        Ok(orphans)
+    }
+
+    /// Takes as long as it takes; other writers go on beside it.
+    fn remove(&mut self, up_to: &[Position], rows: &[Row<'_>]) -> Result<u64, StoreError> {
+        let begin = rows.first().map_or(Begin::Plain, |row| Begin::Writer(&row.position.writer));
+        self.run(begin, None, async |session| {
+            let client = &session.session.client;
+            client.batch_execute("SET LOCAL statement_timeout = 0; SET LOCAL zengate.pruning = 'on'").await?;
+            let mut removed = 0;
+            for Position { writer, sequence, .. } in up_to {
+                let sequence = *sequence as i64;
+                let place = [(writer as _, Type::TEXT), (&sequence as _, Type::INT8)];
+                let resets = "DELETE FROM resets WHERE writer = $1 AND sequence <= $2";
+                let records = "DELETE FROM records WHERE writer = $1 AND sequence <= $2";
+                client.execute_typed(resets, &place).await?;
+                removed += client.execute_typed(records, &place).await?;
+            }
+            session.write(rows, &BTreeMap::new()).await?;
+            Ok(removed)
+        })
+    }
+
+    /// No reset begins or ends meanwhile: what writes them waits for this, or gives up.
+    fn replace_projection(&mut self, resets: &mut dyn Iterator<Item = Reset>) -> Result<(), StoreError> {
+        self.run(Begin::Plain, None, async |session| {
+            let client = &session.session.client;
+            client
+                .batch_execute(
+                    "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0;
+                     LOCK TABLE resets IN EXCLUSIVE MODE; DELETE FROM resets",
+                )
+                .await?;
+            loop {
+                let batch: Vec<_> = resets.take(BATCH).collect();
+                session.open(&batch).await?;
+                if batch.len() < BATCH {
+                    return Ok(session.commit().await?);
+                }
+            }
+        })
+    }
+
+    fn free_bytes(&self) -> Option<u64> {
+        None
+    }
+}
+
+/// Whoever is amid a transaction lives, and is passed over.
+const GONE: &str = "UPDATE writers SET gone = true WHERE writer IN (
+    SELECT writer FROM writers WHERE writer = ANY ($1) AND NOT gone AND lease_until < clock_timestamp()
+    FOR UPDATE SKIP LOCKED)";
+const LATE: &str = "SELECT writer FROM writers
+    WHERE NOT gone AND lease_until < clock_timestamp() AND writer <> $1";
+const CLAIM: &str = "UPDATE resets SET closer = $1 WHERE id IN (
+    SELECT id FROM resets JOIN writers USING (writer)
+    WHERE status = 'sent' AND writers.gone AND (closer IS NULL OR closer = $1
+        OR EXISTS (SELECT FROM writers AS closers WHERE closers.writer = resets.closer AND closers.gone))
+    FOR UPDATE OF resets SKIP LOCKED)";

@@ -1,0 +1,448 @@
+//! What every store must do, run on each.
+
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use super::*;
+use crate::audit::postgres::server_for_tests::shared;
+use crate::audit::record::Chain;
+use crate::domain::Rejection;
+
+/// A place for one test's trail.
+struct Here {
+    folder: TempDir,
+    /// In PostgreSQL.
+    database: Option<String>,
+}
+
+impl Here {
+    fn sqlite() -> Self {
+        Self { folder: tempfile::tempdir().expect("a folder"), database: None }
+    }
+
+    fn postgres() -> Self {
+        let here = Self { database: Some(shared().database()), ..Self::sqlite() };
+        let url = shared().url(here.database.as_deref().expect("just made"));
+        std::fs::write(here.folder.path().join("url"), url).expect("written");
+        here
+    }
+
+    fn settings(&self) -> config::Audit {
+        match &self.database {
+            None => config::Audit::sqlite(&self.folder.path().join("trail.db")),
+            Some(_) => config::Audit::postgres(&self.folder.path().join("url")),
+        }
+    }
+
+    fn open(&self) -> Box<dyn Store> {
+        open(&self.settings()).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    fn source(&self) -> Arc<dyn Source> {
+        open_source(&self.settings()).unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// A statement of another program's, past this one's code.
+    fn sql(&self, sql: &str) -> Result<(), String> {
+        match &self.database {
+            None => Connection::open(self.folder.path().join("trail.db"))
+                .and_then(|connection| connection.execute_batch(sql))
+                .map_err(|error| error.to_string()),
+            Some(database) => {
+                let told = std::panic::catch_unwind(|| shared().sql(database, sql));
+                told.map(drop).map_err(|told| *told.downcast::<String>().expect("a message"))
+            }
+        }
+    }
+}
+
+macro_rules! contract {
+    ($($test:ident)*) => {
+        mod on_sqlite { $(#[test] fn $test() { super::$test(&super::Here::sqlite()); })* }
+        mod on_postgres { $(#[test] fn $test() { super::$test(&super::Here::postgres()); })* }
+    };
+}
+
+contract! {
+    what_is_appended_is_there_in_order
+    a_group_is_kept_whole_or_not_at_all
+    a_place_in_a_chain_is_taken_once
+    pages_hold_what_fits_in_both_orders
+    chains_are_told_by_their_ends
+    the_sinks_place_is_kept
+    a_reset_opens_and_closes_within_a_group_and_later
+    what_is_unknown_never_takes_the_place_of_what_is_known
+    what_is_removed_is_gone_and_the_rest_stays
+    the_projection_can_be_written_anew
+    nobody_changes_a_record
+    times_and_texts_are_kept_byte_by_byte
+}
+
+const NONE: Projection = Projection::None;
+
+fn chain(name: &str) -> Chain {
+    Chain::new(name.to_owned())
+}
+
+fn row<'p>(chain: &mut Chain, rest: &str, projection: &'p Projection) -> Row<'p> {
+    let (position, record) = chain.append(rest);
+    Row { position, record, projection }
+}
+
+fn append(store: &mut dyn Store, rows: &[Row<'_>]) -> Result<(), StoreError> {
+    store.append(rows, &BTreeMap::new())
+}
+
+fn plain(number: u64) -> String {
+    format!(r#""kind":"stop","time":"2026-11-24T12:00:00.{number:03}Z"}}"#)
+}
+
+fn reset() -> Reset {
+    Reset {
+        id: ResetId::generate(),
+        instance: "ins-1".parse().expect("good"),
+        team: "a".parse().expect("good"),
+        status: crate::domain::Status::Sent,
+        request_id: "call-1".parse().expect("good"),
+        upstream_request_id: None,
+        upstream_code: None,
+        reason: Some("it's \"so\" \\ ü".to_owned()),
+        ticket: None,
+        policies: vec!["a/b".to_owned(), "c".to_owned()],
+        created_at: "2026-11-24T12:00:00.001Z".parse().expect("good"),
+        finished_at: None,
+        receipt: Position { writer: String::new(), sequence: 0, hash: String::new() },
+    }
+}
+
+fn open_of(reset: &Reset) -> Projection {
+    Projection::Open(Box::new(reset.clone()))
+}
+
+fn close_of(reset: &Reset, outcome: Outcome) -> Projection {
+    Projection::Close { id: reset.id, outcome, at: "2026-11-24T12:00:01Z".parse().expect("good") }
+}
+
+fn accepted() -> Outcome {
+    Outcome::Accepted { upstream_request_id: "T1".to_owned() }
+}
+
+fn unknown() -> Outcome {
+    Outcome::Unknown { upstream_code: None, upstream_request_id: None }
+}
+
+fn all(source: &dyn Source) -> Vec<Stored> {
+    source.page(&Filter::default(), Order::OldestFirst, None, 1000).expect("readable")
+}
+
+fn what_is_appended_is_there_in_order(here: &Here) {
+    let mut store = here.open();
+    let source = here.source();
+    assert_eq!(store.head("w1").expect("readable"), None);
+    let mut w1 = chain("w1");
+    let rows: Vec<_> = (1..=5).map(|n| row(&mut w1, &plain(n), &NONE)).collect();
+    append(&mut *store, &rows[..2]).expect("kept");
+    append(&mut *store, &rows[2..]).expect("kept");
+    append(&mut *store, &[]).expect("nothing to do");
+    assert_eq!(store.head("w1").expect("readable").as_ref(), Some(w1.head()));
+    let expected: Vec<_> = rows
+        .iter()
+        .map(|row| Stored { position: row.position.clone(), record: row.record.clone() })
+        .collect();
+    assert_eq!(all(&*source), expected);
+    assert_eq!(source.since("w1", 0, 100).expect("readable"), expected);
+    assert_eq!(source.since("w1", 2, 2).expect("readable"), expected[2..4]);
+    assert_eq!(source.since("w", 0, 2).expect("readable"), []);
+}
+
+fn a_group_is_kept_whole_or_not_at_all(here: &Here) {
+    let mut store = here.open();
+    let source = here.source();
+    let (first, second) = (reset(), reset());
+    let (open, twice) = (open_of(&first), open_of(&second));
+    let mut w1 = chain("w1");
+    let before = w1.clone();
+    let rows = [
+        row(&mut w1, &plain(1), &open),
+        row(&mut w1, &plain(2), &twice),
+        // A reset begins once.
+        row(&mut w1, &plain(3), &twice),
+    ];
+    append(&mut *store, &rows).expect_err("refused");
+    assert_eq!((all(&*source), store.head("w1").expect("readable")), (vec![], None));
+    assert_eq!(source.reset(first.id).expect("readable"), None);
+    let mut w1 = before;
+    append(&mut *store, &[row(&mut w1, &plain(1), &open)]).expect("the chain goes on");
+    assert!(source.reset(first.id).expect("readable").is_some());
+}
+
+fn a_place_in_a_chain_is_taken_once(here: &Here) {
+    let mut store = here.open();
+    let mut w1 = chain("w1");
+    let mut other = w1.clone();
+    append(&mut *store, &[row(&mut w1, &plain(1), &NONE)]).expect("kept");
+    let taken = append(&mut *store, &[row(&mut other, &plain(2), &NONE)]);
+    assert!(matches!(taken, Err(StoreError::Fenced)), "{taken:?}");
+    append(&mut *store, &[row(&mut w1, &plain(3), &NONE)]).expect("the chain goes on");
+    assert_eq!(all(&*here.source()).len(), 2);
+}
+
+fn pages_hold_what_fits_in_both_orders(here: &Here) {
+    let mut store = here.open();
+    let source = here.source();
+    let id = |n: u64| -> ResetId { format!("01a20b74-a492-7299-a003-00000000000{n}").parse().expect("good") };
+    let mut chains = ["w-1", "w-2", "w_3"].map(chain);
+    let mut records = Vec::new();
+    for n in 0..90_u64 {
+        let rest = match n % 5 {
+            0 => format!(r#""kind":"start","time":"{}","heads":[]}}"#, time(n)),
+            1 => format!(
+                r#""kind":"intent","time":"{}","resetId":"{}","requestId":"call-{}","issuer":"corp","subject":"al|ice","team":"a","instanceId":"ins-1"}}"#,
+                time(n),
+                id(n % 3),
+                n % 4
+            ),
+            2 => format!(r#""kind":"outcome","time":"{}","resetId":"{}"}}"#, time(n), id(n % 3)),
+            3 => format!(
+                r#""kind":"refused","time":"{}","requestId":"call-{}","issuer":"corp","subject":"bob","team":"b","instanceId":"ins-2"}}"#,
+                time(n),
+                n % 4
+            ),
+            _ => format!(r#""kind":"checkpoint","time":"{}"}}"#, time(n)),
+        };
+        let chain = &mut chains[usize::try_from(n % 3).expect("small")];
+        let row = row(chain, &rest, &NONE);
+        records.push(Stored { position: row.position.clone(), record: row.record.clone() });
+        append(&mut *store, &[row]).expect("kept");
+    }
+    records.sort_by_key(|stored| {
+        let Place { time, writer, sequence } = stored.place();
+        (time, writer, sequence)
+    });
+    let none = Filter::default();
+    let kind = |kind| Filter { kind: Some(kind), ..none.clone() };
+    for (name, filter, fits) in [
+        ("all", none.clone(), &[] as &[&str]),
+        ("start", kind(Kind::Start), &[r#""kind":"start""#]),
+        ("intent", kind(Kind::Intent), &[r#""kind":"intent""#]),
+        ("team", Filter { team: Some("a".parse().expect("good")), ..none.clone() }, &[r#""team":"a""#]),
+        (
+            "instance",
+            Filter { instance: Some("ins-2".parse().expect("good")), ..none.clone() },
+            &[r#""instanceId":"ins-2""#],
+        ),
+        ("user", Filter { user: Some("corp|al|ice".to_owned()), ..none.clone() }, &[r#""subject":"al|ice""#]),
+        ("reset", Filter { reset: Some(id(1)), ..none.clone() }, &["00000000001\""]),
+        (
+            "request",
+            Filter { request: Some("call-3".parse().expect("good")), ..none.clone() },
+            &[r#""requestId":"call-3""#],
+        ),
+        ("writer", Filter { writer: Some("w_3".to_owned()), ..none.clone() }, &[r#""writer":"w_3""#]),
+        (
+            "all at once",
+            Filter {
+                team: Some("b".parse().expect("good")),
+                writer: Some("w-2".to_owned()),
+                request: Some("call-1".parse().expect("good")),
+                ..kind(Kind::Refused)
+            },
+            &[r#""kind":"refused""#, r#""writer":"w-2""#, r#""requestId":"call-1""#],
+        ),
+        ("nobody", Filter { user: Some("corp|nobody".to_owned()), ..none.clone() }, &["nothing"]),
+    ] {
+        let expected: Vec<_> =
+            records.iter().filter(|stored| fits.iter().all(|fit| stored.record.contains(fit))).collect();
+        assert!(!expected.is_empty() || name == "nobody", "{name}");
+        for order in [Order::OldestFirst, Order::NewestFirst] {
+            let paged = paged(&*source, &filter, order);
+            let expected: Vec<_> = match order {
+                Order::OldestFirst => expected.iter().map(|&stored| stored.clone()).collect(),
+                Order::NewestFirst => expected.iter().rev().map(|&stored| stored.clone()).collect(),
+            };
+            assert_eq!(paged, expected, "{name} {order:?}");
+        }
+    }
+    let bound = |n: u64| Some(time(n).parse::<Timestamp>().expect("good"));
+    let filter = Filter { since: bound(20), until: bound(40), ..none };
+    let expected: Vec<_> = records
+        .iter()
+        .filter(|stored| (time(20)..time(40)).contains(&stored.place().time))
+        .cloned()
+        .collect();
+    assert_eq!(paged(&*source, &filter, Order::OldestFirst), expected, "from one time to another");
+}
+
+/// Ten records have the same.
+fn time(n: u64) -> String {
+    format!("2026-11-24T12:00:{:02}.000Z", n / 10)
+}
+
+fn paged(source: &dyn Source, filter: &Filter, order: Order) -> Vec<Stored> {
+    let mut paged: Vec<Stored> = Vec::new();
+    loop {
+        let after = paged.last().map(Stored::place);
+        let page = source.page(filter, order, after.as_ref(), 7).expect("readable");
+        let full = page.len() == 7;
+        paged.extend(page);
+        if !full {
+            return paged;
+        }
+    }
+}
+
+fn chains_are_told_by_their_ends(here: &Here) {
+    let mut store = here.open();
+    let source = here.source();
+    assert_eq!(source.chains().expect("readable"), []);
+    let mut heads = Vec::new();
+    for (name, records) in [("w2", 3), ("w1", 1), ("W3", 2)] {
+        let mut chain = chain(name);
+        let rows: Vec<_> = (1..=records).map(|n| row(&mut chain, &plain(n), &NONE)).collect();
+        append(&mut *store, &rows).expect("kept");
+        heads.push(chain.head().clone());
+    }
+    let chains = source.chains().expect("readable");
+    let ends: Vec<_> = chains.iter().map(|chain| (chain.first, &chain.last)).collect();
+    assert_eq!(ends, [(1, &heads[2]), (1, &heads[1]), (1, &heads[0])], "in the order of their bytes");
+}
+
+fn the_sinks_place_is_kept(here: &Here) {
+    let mut store = here.open();
+    let source = here.source();
+    let place = |places: &[(&str, u64)]| -> BTreeMap<_, _> {
+        places.iter().map(|&(writer, sequence)| (writer.to_owned(), sequence)).collect()
+    };
+    assert_eq!(source.exported().expect("readable"), place(&[]));
+    store.append(&[], &place(&[("w1", 3), ("w2", 1)])).expect("kept");
+    store.append(&[row(&mut chain("w1"), &plain(1), &NONE)], &place(&[("w1", 5)])).expect("kept");
+    assert_eq!(source.exported().expect("readable"), place(&[("w1", 5), ("w2", 1)]));
+}
+
+fn a_reset_opens_and_closes_within_a_group_and_later(here: &Here) {
+    let mut store = here.open();
+    let source = here.source();
+    let (quick, slow, open) = (reset(), reset(), reset());
+    let why = Rejection::NotReady;
+    let rejected = Outcome::Rejected { why, upstream_code: Some("X".to_owned()), upstream_request_id: None };
+    let (quick_opens, quick_closes) = (open_of(&quick), close_of(&quick, rejected));
+    let (slow_opens, slow_closes, stays_open) = (open_of(&slow), close_of(&slow, accepted()), open_of(&open));
+    let mut w1 = chain("w1");
+    let rows = [
+        row(&mut w1, &plain(1), &slow_opens),
+        row(&mut w1, &plain(2), &quick_opens),
+        row(&mut w1, &plain(3), &quick_closes),
+        row(&mut w1, &plain(4), &stays_open),
+    ];
+    append(&mut *store, &rows).expect("kept");
+    append(&mut *store, &[row(&mut w1, &plain(5), &slow_closes)]).expect("kept");
+    let finished = Some("2026-11-24T12:00:01Z".parse().expect("good"));
+    let receipt = |n: usize| rows[n].position.clone();
+    let expected = [
+        Reset {
+            status: crate::domain::Status::Rejected,
+            upstream_code: Some("X".to_owned()),
+            finished_at: finished,
+            receipt: receipt(1),
+            ..quick
+        },
+        Reset {
+            status: crate::domain::Status::Accepted,
+            upstream_request_id: Some("T1".to_owned()),
+            finished_at: finished,
+            receipt: receipt(0),
+            ..slow
+        },
+        Reset { receipt: receipt(3), ..open },
+    ];
+    for reset in &expected {
+        assert_eq!(source.reset(reset.id).expect("readable").as_ref(), Some(reset));
+    }
+    assert_eq!(source.reset(ResetId::generate()).expect("readable"), None);
+    let mut expected = expected.to_vec();
+    expected.sort_by_key(|reset| reset.id.to_string());
+    assert_eq!(source.resets_after(None, 2).expect("readable"), expected[..2]);
+    assert_eq!(source.resets_after(Some(expected[1].id), 2).expect("readable"), expected[2..]);
+}
+
+fn what_is_unknown_never_takes_the_place_of_what_is_known(here: &Here) {
+    let mut store = here.open();
+    let reset = reset();
+    let (open, known, lost) = (open_of(&reset), close_of(&reset, accepted()), close_of(&reset, unknown()));
+    let mut w1 = chain("w1");
+    let rows = [row(&mut w1, &plain(1), &open), row(&mut w1, &plain(2), &lost)];
+    append(&mut *store, &rows).expect("kept");
+    let rows = [row(&mut w1, &plain(3), &known), row(&mut w1, &plain(4), &lost)];
+    append(&mut *store, &rows).expect("kept");
+    append(&mut *store, &[row(&mut w1, &plain(5), &lost)]).expect("kept");
+    let found = here.source().reset(reset.id).expect("readable").expect("there");
+    assert_eq!((found.status.as_str(), found.upstream_request_id.as_deref()), ("accepted", Some("T1")));
+}
+
+fn what_is_removed_is_gone_and_the_rest_stays(here: &Here) {
+    let mut store = here.open();
+    let source = here.source();
+    let (old, young) = (reset(), reset());
+    let (old_opens, young_opens) = (open_of(&old), open_of(&young));
+    let (mut w1, mut w2, mut w3) = (chain("w1"), chain("w2"), chain("w3"));
+    let rows = [
+        row(&mut w1, &plain(1), &NONE),
+        row(&mut w1, &plain(2), &old_opens),
+        row(&mut w1, &plain(3), &young_opens),
+    ];
+    append(&mut *store, &rows).expect("kept");
+    append(&mut *store, &[row(&mut w2, &plain(4), &NONE)]).expect("kept");
+    let up_to = [rows[1].position.clone(), w2.head().clone()];
+    let removed = store.remove(&up_to, &[row(&mut w3, &plain(5), &NONE)]).expect("removed");
+    assert_eq!(removed, 3);
+    let left: Vec<_> = all(&*source).into_iter().map(|stored| stored.position).collect();
+    assert_eq!(left, [rows[2].position.clone(), w3.head().clone()]);
+    let first: Vec<_> = source.chains().expect("readable").iter().map(|chain| chain.first).collect();
+    assert_eq!(first, [3, 1]);
+    assert_eq!(source.reset(old.id).expect("readable"), None);
+    assert!(source.reset(young.id).expect("readable").is_some());
+    assert!(here.sql("DELETE FROM records").is_err(), "nobody else removes one");
+    append(&mut *store, &[row(&mut w1, &plain(6), &NONE)]).expect("the chain goes on");
+}
+
+fn the_projection_can_be_written_anew(here: &Here) {
+    let mut store = here.open();
+    let source = here.source();
+    let lost = reset();
+    let opens = open_of(&lost);
+    append(&mut *store, &[row(&mut chain("w1"), &plain(1), &opens)]).expect("kept");
+    let resets: Vec<_> = (0..1200)
+        .map(|n| Reset { finished_at: (n % 2 == 0).then(|| reset().created_at), ..reset() })
+        .collect();
+    store.replace_projection(&mut resets.clone().into_iter()).expect("replaced");
+    let mut expected = resets;
+    expected.sort_by_key(|reset| reset.id.to_string());
+    assert_eq!(source.resets_after(None, 2000).expect("readable"), expected);
+    store.replace_projection(&mut std::iter::empty()).expect("replaced");
+    assert_eq!(source.resets_after(None, 2000).expect("readable"), []);
+}
+
+fn nobody_changes_a_record(here: &Here) {
+    let mut store = here.open();
+    append(&mut *store, &[row(&mut chain("w1"), &plain(1), &NONE)]).expect("kept");
+    for sql in ["UPDATE records SET hash = 'x'", "DELETE FROM records"] {
+        let told = here.sql(sql).expect_err(sql);
+        assert!(told.contains("the trail is append-only"), "{sql}: {told}");
+    }
+    if here.database.is_some() {
+        let told = here.sql("TRUNCATE records").expect_err("refused");
+        assert!(told.contains("the trail is append-only"), "{told}");
+    }
+    assert_eq!(all(&*here.source()).len(), 1);
+}
+
+fn times_and_texts_are_kept_byte_by_byte(here: &Here) {
+    let mut store = here.open();
+    let mut w1 = chain("w1");
+    let rest = r#""kind":"refused","time":"2026-11-24T12:00:00.001Z","issuer":"corp","subject":"a\u0000b\\u0000 ü🗝","big":1e400}"#;
+    let row = row(&mut w1, rest, &NONE);
+    let expected = Stored { position: row.position.clone(), record: row.record.clone() };
+    append(&mut *store, &[row]).expect("a zero character is no reason to lose a record");
+    let refused = Filter { kind: Some(Kind::Refused), ..Filter::default() };
+    assert_eq!(here.source().page(&refused, Order::OldestFirst, None, 5).expect("readable"), [expected]);
+}
