@@ -215,3 +215,149 @@ impl Doubt {
 fn new_chain() -> Chain {
     Chain::new(Uuid::now_v7().to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+    use crate::domain::{Outcome, RequestId, ResetId, Unsent};
+
+    /// It keeps heads, and does with the next appends what it is told.
+    #[derive(Default)]
+    struct Odd {
+        head: Option<Position>,
+        next: Vec<Next>,
+        /// An append that lands once the head was asked for.
+        under_way: Option<Position>,
+    }
+
+    enum Next {
+        /// It is kept, and the answer lost.
+        Lost,
+        /// It is kept after all, once nobody expects it.
+        Late,
+        Fenced,
+    }
+
+    struct Shared(Arc<Mutex<Odd>>);
+
+    impl Store for Shared {
+        fn append(&mut self, rows: &[Row<'_>], _: &BTreeMap<String, u64>) -> Result<(), StoreError> {
+            let mut odd = self.0.lock().expect("one thread");
+            let (first, last) = (&rows[0].position, rows[rows.len() - 1].position.clone());
+            if odd
+                .head
+                .as_ref()
+                .is_some_and(|head| head.writer == first.writer && head.sequence >= first.sequence)
+            {
+                return Err(StoreError::Fenced);
+            }
+            let unavailable = Err(StoreError::Unavailable("no answer".to_owned()));
+            match odd.next.pop() {
+                None => _ = odd.head.replace(last),
+                Some(Next::Fenced) => return Err(StoreError::Fenced),
+                Some(Next::Late) => {
+                    odd.under_way = Some(last);
+                    return unavailable;
+                }
+                Some(Next::Lost) => {
+                    odd.head = Some(last);
+                    return unavailable;
+                }
+            }
+            Ok(())
+        }
+
+        fn head(&mut self, writer: &str) -> Result<Option<Position>, StoreError> {
+            Ok(self.0.lock().expect("one thread").head.clone().filter(|head| head.writer == writer))
+        }
+
+        fn renew(&mut self, _: &str) -> Result<(), StoreError> {
+            Ok(())
+        }
+
+        fn lease(&self) -> Option<Duration> {
+            None
+        }
+
+        fn orphans(&mut self, _: &str) -> Result<Vec<Reset>, StoreError> {
+            Ok(Vec::new())
+        }
+
+        fn remove(&mut self, _: &[Position], _: &[Row<'_>]) -> Result<u64, StoreError> {
+            Ok(0)
+        }
+
+        fn replace_projection(&mut self, _: &mut crate::audit::store::Resets<'_>) -> Result<(), StoreError> {
+            Ok(())
+        }
+
+        fn free_bytes(&self) -> Option<u64> {
+            None
+        }
+    }
+
+    fn committer() -> (Committer, Arc<Mutex<Odd>>) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let odd = Arc::<Mutex<Odd>>::default();
+        let key = SigningKey::load(&folder.path().join("key"), true).expect("made");
+        let settings = config::Audit::sqlite(&folder.path().join("trail.db"));
+        (Committer::new(Box::new(Shared(odd.clone())), key, &settings), odd)
+    }
+
+    fn outcome() -> Draft {
+        let about = About {
+            reset: ResetId::generate(),
+            request: RequestId::generate(),
+            team: "a".parse().expect("a name"),
+            instance: "ins-1".parse().expect("an id"),
+            arrived: None,
+        };
+        Draft::outcome(&about, &Outcome::NotSent(Unsent::Unreachable), None, Timestamp::now(), None)
+    }
+
+    fn commit(committer: &mut Committer, drafts: &[&Draft]) -> Result<Vec<Position>, StoreError> {
+        committer.commit(drafts, &BTreeMap::new(), false)
+    }
+
+    #[test]
+    fn a_commit_whose_answer_was_lost_has_happened() {
+        let (mut committer, odd) = committer();
+        odd.lock().expect("one thread").next = vec![Next::Lost];
+        assert_eq!(commit(&mut committer, &[&outcome()]).expect("happened")[0].sequence, 1);
+        assert!(committer.resolve().expect("readable").is_none());
+    }
+
+    #[test]
+    fn a_commit_that_lands_after_its_head_was_asked_for_is_adopted_and_not_taken_for_anothers() {
+        let (mut committer, odd) = committer();
+        commit(&mut committer, &[&outcome()]).expect("kept");
+        odd.lock().expect("one thread").next = vec![Next::Late];
+        commit(&mut committer, &[&outcome(), &outcome()]).expect_err("nobody knows");
+        assert!(committer.resolve().expect("readable").is_none(), "it has not landed");
+        let landed = odd.lock().expect("one thread").under_way.take();
+        odd.lock().expect("one thread").head = landed;
+        let taken = commit(&mut committer, &[&outcome()]).expect_err("its place is taken");
+        assert!(matches!(taken, StoreError::Unavailable(_)), "{taken}");
+        let happened = committer.resolve().expect("readable").expect("it has landed");
+        assert_eq!(happened.landed, 2);
+        assert_eq!(commit(&mut committer, &[&outcome()]).expect("kept")[0].sequence, 4, "the chain goes on");
+    }
+
+    #[test]
+    fn who_was_declared_gone_is_fenced_and_settles_its_doubts_first() {
+        let (mut committer, odd) = committer();
+        commit(&mut committer, &[&outcome()]).expect("kept");
+        odd.lock().expect("one thread").next = vec![Next::Fenced, Next::Late];
+        commit(&mut committer, &[&outcome()]).expect_err("nobody knows");
+        let landed = odd.lock().expect("one thread").under_way.take();
+        odd.lock().expect("one thread").head = landed;
+        commit(&mut committer, &[&outcome()]).expect_err("gone");
+        assert!(committer.resolve().expect("readable").is_some(), "it has landed");
+        odd.lock().expect("one thread").next = vec![Next::Fenced];
+        assert!(matches!(commit(&mut committer, &[&outcome()]), Err(StoreError::Fenced)));
+        committer.begin_anew();
+        assert_eq!(commit(&mut committer, &[&outcome()]).expect("kept")[0].sequence, 1);
+    }
+}

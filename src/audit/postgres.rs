@@ -10,7 +10,11 @@ mod session;
 mod writing;
 
 #[cfg(test)]
+mod proxy_for_tests;
+#[cfg(test)]
 pub(super) mod server_for_tests;
+#[cfg(test)]
+mod tests;
 
 pub(super) use reading::Reading;
 pub(super) use writing::Writing;

@@ -11,6 +11,9 @@ use rusqlite::ErrorCode;
 
 use super::store::StoreError;
 
+#[cfg(test)]
+mod tests;
+
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {

@@ -217,6 +217,8 @@ pub(super) fn open_source(settings: &config::Audit) -> Result<Arc<dyn Source>, O
 pub(super) fn exists(settings: &config::Audit) -> bool {
     match &settings.store {
         config::AuditStore::Sqlite { path } => path.exists(),
+        // Asked when it is opened.
+        config::AuditStore::Postgres { .. } => true,
     }
 }
 

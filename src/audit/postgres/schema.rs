@@ -103,7 +103,10 @@ impl Found {
 
 /// Version 0 where there is none.
 pub(super) async fn found(client: &Client) -> Result<Found, StoreError> {
-    let there = client.query_one("SELECT to_regclass('schema_version') IS NOT NULL", &[]).await?;
+    // A look into the catalog's cache, as by `to_regclass`, misses what was made while this waited for the lock.
+    let there = "SELECT EXISTS (SELECT FROM pg_catalog.pg_tables
+        WHERE tablename = 'schema_version' AND schemaname = ANY (current_schemas(false)))";
+    let there = client.query_one(there, &[]).await?;
     if !there.get::<_, bool>(0) {
         return Ok(Found { version: 0, oldest_writer: 0 });
     }

@@ -1,6 +1,7 @@
 //! A throwaway PostgreSQL for tests. Knows nothing but std.
 
 use std::fs;
+use std::io::Write;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -51,11 +52,7 @@ impl Postgres {
             "max_connections = 200".to_owned(),
         ];
         lines.extend(configuration.iter().map(|&line| line.to_owned()));
-        let write = format!("cat >> '{}'", data.join("postgresql.auto.conf").display());
-        let mut cat = as_owner("sh").args(["-c", &write]).stdin(Stdio::piped()).spawn().expect("sh runs");
-        std::io::Write::write_all(&mut cat.stdin.take().expect("piped"), lines.join("\n").as_bytes())
-            .expect("written");
-        assert!(cat.wait().expect("ends").success());
+        give(&format!("cat >> '{}'", data.join("postgresql.auto.conf").display()), &lines.join("\n"));
         server.up();
         server.watch();
         server
@@ -116,6 +113,18 @@ impl Postgres {
     /// By another port, where something stands between.
     pub fn url_by(&self, port: u16, database: &str) -> String {
         format!("postgres://postgres:c%40nary%2Fsecret@127.0.0.1:{port}/{database}")
+    }
+
+    /// Speaks TLS from now on, by this certificate and key (PEM).
+    pub fn with_tls(&self, certificate: &str, key: &str) {
+        let data = self.folder.join("data");
+        for (name, text) in [("server.crt", certificate), ("server.key", key)] {
+            let write = format!("umask 077; cat > '{}'", data.join(name).display());
+            give(&write, text);
+        }
+        give(&format!("cat >> '{}'", data.join("postgresql.auto.conf").display()), "\nssl = on\n");
+        run(self.ctl().arg("reload"));
+        eventually("TLS is on", Duration::from_secs(10), || self.sql("postgres", "SHOW ssl") == "on");
     }
 
     fn ctl(&self) -> Command {
@@ -198,6 +207,13 @@ fn as_owner(program: impl AsRef<std::ffi::OsStr>) -> Command {
     };
     command.current_dir("/");
     command
+}
+
+/// Runs a shell's line as the owner, with this text as its input.
+fn give(line: &str, text: &str) {
+    let mut shell = as_owner("sh").args(["-c", line]).stdin(Stdio::piped()).spawn().expect("sh runs");
+    shell.stdin.take().expect("piped").write_all(text.as_bytes()).expect("written");
+    assert!(shell.wait().expect("ends").success());
 }
 
 fn is_root() -> bool {

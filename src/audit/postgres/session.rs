@@ -81,8 +81,8 @@ impl Server {
         let mut config = Config::new();
         config.host(&host.name).port(host.port).user(&url.user).dbname(&url.database);
         config.application_name("zengate").target_session_attrs(TargetSessionAttrs::ReadWrite);
-        if let Some(password) = &url.password {
-            config.password(password.expose());
+        if let Some(secret) = &url.password {
+            config.password(secret.expose());
         }
         // A peer that is gone without a word is noticed though nothing is sent, and soon if something is.
         config.keepalives_idle(Duration::from_secs(10)).keepalives_interval(Duration::from_secs(5));

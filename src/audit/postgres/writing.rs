@@ -12,7 +12,7 @@ use super::runtime::Runtime;
 use super::schema::{self, VERSION};
 use super::session::{Server, Session};
 use super::{Settings, late};
-use crate::audit::store::{OpenError, Projection, Row, Store, StoreError};
+use crate::audit::store::{OpenError, Projection, Resets, Row, Store, StoreError};
 use crate::audit::{Position, Reset};
 use crate::domain::{Outcome, ResetId, Status, rfc3339};
 
@@ -383,7 +383,7 @@ impl Store for Writing {
     }
 
     /// No reset begins or ends meanwhile: what writes them waits for this, or gives up.
-    fn replace_projection(&mut self, resets: &mut dyn Iterator<Item = Reset>) -> Result<(), StoreError> {
+    fn replace_projection(&mut self, resets: &mut Resets<'_>) -> Result<(), StoreError> {
         self.run(Begin::Plain, None, async |session| {
             let client = &session.session.client;
             client
@@ -393,7 +393,7 @@ impl Store for Writing {
                 )
                 .await?;
             loop {
-                let batch: Vec<_> = resets.take(BATCH).collect();
+                let batch: Vec<_> = resets.take(BATCH).collect::<Result<_, _>>()?;
                 session.open(&batch).await?;
                 if batch.len() < BATCH {
                     return Ok(session.commit().await?);

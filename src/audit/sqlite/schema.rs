@@ -12,7 +12,7 @@ const VERSION: i64 = 2;
 
 /// Schemas, each made of the one before it. A step adds only what the program before it can write beside: columns
 /// that are computed, tables, indexes. `PRAGMA user_version` is the oldest schema whose program may still write.
-const STEPS: [&str; VERSION as usize] = [
+pub(super) const STEPS: [&str; VERSION as usize] = [
     "CREATE TABLE records (
         position INTEGER PRIMARY KEY AUTOINCREMENT,
         writer TEXT NOT NULL,

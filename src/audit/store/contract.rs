@@ -414,7 +414,7 @@ fn the_projection_can_be_written_anew(here: &Here) {
     let resets: Vec<_> = (0..1200)
         .map(|n| Reset { finished_at: (n % 2 == 0).then(|| reset().created_at), ..reset() })
         .collect();
-    store.replace_projection(&mut resets.clone().into_iter()).expect("replaced");
+    store.replace_projection(&mut resets.clone().into_iter().map(Ok)).expect("replaced");
     let mut expected = resets;
     expected.sort_by_key(|reset| reset.id.to_string());
     assert_eq!(source.resets_after(None, 2000).expect("readable"), expected);
