@@ -4,7 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -17,6 +17,8 @@ pub const PASSWORD: &str = "c@nary/secret";
 pub struct Postgres {
     folder: PathBuf,
     pub port: u16,
+    /// Nobody waits for it: it ends after this process.
+    watcher: Option<Child>,
 }
 
 /// The server that the tests of this process share: each takes a database of its own from it.
@@ -43,7 +45,7 @@ impl Postgres {
         initdb.arg("--auth-host=scram-sha-256").arg("--pwfile").arg(password).arg("-D").arg(&data);
         run(&mut initdb);
         let port = free_port();
-        let server = Self { folder, port };
+        let mut server = Self { folder, port, watcher: None };
         let socket = server.folder.display();
         let mut lines = vec![
             format!("port = {port}"),
@@ -54,7 +56,7 @@ impl Postgres {
         lines.extend(configuration.iter().map(|&line| line.to_owned()));
         give(&format!("cat >> '{}'", data.join("postgresql.auto.conf").display()), &lines.join("\n"));
         server.up();
-        server.watch();
+        server.watcher = Some(server.watch());
         server
     }
 
@@ -152,7 +154,7 @@ impl Postgres {
     }
 
     /// A shell of its own group that ends the server once this process has ended, however it ends.
-    fn watch(&self) {
+    fn watch(&self) -> Child {
         let (pid, folder) = (std::process::id(), self.folder.display());
         let ctl = bin().join("pg_ctl");
         let script = format!(
@@ -163,7 +165,7 @@ impl Postgres {
         );
         let mut shell = as_owner("setsid");
         shell.args(["sh", "-c", &script]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        shell.spawn().expect("sh runs");
+        shell.spawn().expect("sh runs")
     }
 }
 

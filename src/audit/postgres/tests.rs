@@ -162,7 +162,6 @@ fn storm(fixture: &Fixture, disturb: impl FnOnce()) {
     }
     fixture.assert_good();
     assert_eq!(fixture.chains(), 1, "nobody took it for dead");
-    println!("{} had, {} not", had.len(), intents.len() - had.len());
 }
 
 #[test]
@@ -537,6 +536,38 @@ fn a_new_password_is_taken_from_the_file() {
     trail.stop();
 }
 
+/// As docs/audit.md grants them.
+#[test]
+fn a_gateway_and_an_auditor_need_no_more_than_is_granted() {
+    let database = shared().database();
+    let owner = Fixture::new(&shared().url(&database));
+    owner.trail().stop();
+    for role in ["gateway", "auditor"] {
+        let create = format!("CREATE ROLE {role}_{database} LOGIN PASSWORD 'role'");
+        shared().sql(&database, &create);
+    }
+    let grants = format!(
+        "GRANT SELECT, INSERT ON records TO gateway_{database};
+         GRANT SELECT, INSERT, UPDATE ON resets, writers, exported TO gateway_{database};
+         GRANT SELECT ON schema_version TO gateway_{database};
+         GRANT SELECT ON records, resets, writers, exported, schema_version TO auditor_{database};"
+    );
+    shared().sql(&database, &grants);
+    let by = |role: &str| {
+        let login = format!("{role}_{database}:role@");
+        Fixture::new(&shared().url(&database).replace("postgres:c%40nary%2Fsecret@", &login))
+    };
+    let (gateway, auditor) = (by("gateway"), by("auditor"));
+    let (trail, runtime) = (gateway.trail(), runtime());
+    let intent = opened(&runtime, &gateway, &trail);
+    runtime.block_on(trail.close(intent, accepted()));
+    trail.stop();
+    auditor.assert_good();
+    assert_eq!(auditor.chains(), 2);
+    let refused = Trail::start(&auditor.settings(), auditor.metrics.clone()).err().expect("refused");
+    assert!(refused.to_string().contains("permission denied"), "{refused}");
+}
+
 #[test]
 fn hosts_are_tried_in_turn() {
     let database = shared().database();
@@ -570,9 +601,9 @@ fn tls_is_verified_with_the_hosts_name() {
     start("localhost", &ca.pem()).unwrap_or_else(|error| panic!("{error}"));
     let encrypted = "SELECT count(*) FROM pg_stat_ssl WHERE ssl";
     assert_eq!(server.sql(&database, encrypted), "0", "closed by now");
-    let told = start("127.0.0.1", &ca.pem()).err().expect("not its name").to_string();
+    let told = start("127.0.0.1", &ca.pem()).expect_err("not its name").to_string();
     assert!(told.contains("not valid for name"), "{told}");
-    let told = start("localhost", &certificate.pem()).err().expect("not its authority").to_string();
+    let told = start("localhost", &certificate.pem()).expect_err("not its authority").to_string();
     assert!(told.contains("invalid peer certificate"), "{told}");
     // A server without TLS is not talked to.
     let url = shared().url(&shared().database()).replace("127.0.0.1", "localhost");

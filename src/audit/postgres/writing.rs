@@ -18,6 +18,8 @@ use crate::domain::{Outcome, ResetId, Status, rfc3339};
 
 /// Pause after a server did not answer in time: whoever asks in it is told at once.
 const PAUSE: Duration = Duration::from_millis(400);
+/// Longest start, with a schema that is brought up to date.
+const LONGEST_START: Duration = Duration::from_secs(600);
 /// Resets of one statement.
 const BATCH: usize = 500;
 
@@ -78,7 +80,7 @@ impl Writing {
         let trail = settings.url.to_string();
         let runtime = Runtime::new().map_err(|source| OpenError::Io { trail: trail.clone(), source })?;
         let server = Server::new(settings, settings.timeout);
-        let found = runtime.wait(async {
+        let found = runtime.wait_within(Some(LONGEST_START), async {
             let mut session = server.connect().await?;
             let found = schema::migrate(&mut session.client).await?;
             let fsync: String = session.client.query_one("SHOW fsync", &[]).await?.get(0);
@@ -89,6 +91,7 @@ impl Writing {
             }
             Ok(found)
         });
+        let found = found.unwrap_or_else(|| Err(late(LONGEST_START)));
         let found = found.map_err(|source| OpenError::Store { trail: trail.clone(), source })?;
         if found.too_new() {
             return Err(OpenError::Version { trail, needs: found.oldest_writer, has: VERSION });
@@ -202,6 +205,8 @@ impl Prepared {
     }
 
     /// Writes the rows, and commits with them. One round trip: where a statement fails, the commit behind it is none.
+    /// The server's own timeout must not end the commit first: it would then say that it is done, though it was not
+    /// replicated. It counts from the commit, and ours from the transaction's begin.
     async fn write(
         &self,
         rows: &[Row<'_>],
