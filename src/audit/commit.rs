@@ -330,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_that_lands_after_its_head_was_asked_for_is_adopted_and_not_taken_for_anothers() {
+    fn a_commit_that_lands_after_its_head_was_asked_for_is_adopted_and_not_taken_for_foreign() {
         let (mut committer, odd) = committer();
         commit(&mut committer, &[&outcome()]).expect("kept");
         odd.lock().expect("one thread").next = vec![Next::Late];
