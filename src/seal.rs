@@ -13,10 +13,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
 use zeroize::Zeroizing;
 
+use crate::domain::Password;
+
 pub use jwk::KeyFault;
 
 /// A public key that passwords can be sealed to: RSA of 2048 to 4096 bits, or P-256. What is sealed
-/// to it is shorter than 1,000 characters.
+/// to it has at most 1,000 characters.
 #[derive(Debug, Clone)]
 pub struct RecipientKey {
     kind: Kind,
@@ -47,8 +49,12 @@ impl From<Unspecified> for Unsealed {
 }
 
 impl RecipientKey {
-    /// Compact JWE of `secret`, anew under a key of its own each time.
-    pub fn seal(&self, secret: &str) -> Result<String, Unsealed> {
+    /// Compact JWE of the password, anew under a key of its own each time.
+    pub fn seal(&self, password: &Password) -> Result<String, Unsealed> {
+        self.seal_text(password.expose())
+    }
+
+    fn seal_text(&self, secret: &str) -> Result<String, Unsealed> {
         match &self.kind {
             Kind::Rsa(key) => {
                 let mut content_key = Zeroizing::new([0_u8; 32]);
@@ -121,6 +127,14 @@ mod tests {
 
     use super::*;
 
+    fn password() -> Password {
+        Password::parse("Abcd~1234".to_owned()).expect("a password")
+    }
+
+    fn of(jwk: Value) -> RecipientKey {
+        RecipientKey::from_jwk(jwk.as_object().expect("an object")).expect("a key")
+    }
+
     fn parts(jwe: &str) -> [Vec<u8>; 5] {
         let parts: Vec<_> =
             jwe.split('.').map(|part| URL_SAFE_NO_PAD.decode(part).expect("base64url")).collect();
@@ -143,10 +157,9 @@ mod tests {
         let der = private.public_key().as_der().expect("DER").as_ref().to_vec();
         // The modulus is the 256 bytes before the exponent, 02 03 01 00 01.
         let n = &der[der.len() - 5 - 256..der.len() - 5];
-        let jwk = json!({"kty": "RSA", "n": URL_SAFE_NO_PAD.encode(n), "e": "AQAB", "kid": "mine"});
-        let key = RecipientKey::from_jwk(&jwk).expect("a key");
-        let jwe = key.seal("Abcd~1234").expect("sealed");
-        assert_ne!(jwe, key.seal("Abcd~1234").expect("sealed"), "anew each time");
+        let key = of(json!({"kty": "RSA", "n": URL_SAFE_NO_PAD.encode(n), "e": "AQAB", "kid": "mine"}));
+        let jwe = key.seal(&password()).expect("sealed");
+        assert_ne!(jwe, key.seal(&password()).expect("sealed"), "anew each time");
         let [header, wrapped, ..] = parts(&jwe);
         let header: Value = serde_json::from_slice(&header).expect("JSON");
         assert_eq!(header, json!({"alg": "RSA-OAEP-256", "enc": "A256GCM", "kid": "mine"}));
@@ -162,8 +175,8 @@ mod tests {
         let private = PrivateKey::generate(&ECDH_P256).expect("made");
         let point = private.compute_public_key().expect("has one").as_ref().to_vec();
         let coordinate = |part: std::ops::Range<usize>| URL_SAFE_NO_PAD.encode(&point[part]);
-        let jwk = json!({"kty": "EC", "crv": "P-256", "x": coordinate(1..33), "y": coordinate(33..65)});
-        let jwe = RecipientKey::from_jwk(&jwk).expect("a key").seal("Abcd~1234").expect("sealed");
+        let key = of(json!({"kty": "EC", "crv": "P-256", "x": coordinate(1..33), "y": coordinate(33..65)}));
+        let jwe = key.seal(&password()).expect("sealed");
         let [header, wrapped, ..] = parts(&jwe);
         assert!(wrapped.is_empty(), "the key is agreed upon, not wrapped");
         let header: Value = serde_json::from_slice(&header).expect("JSON");
@@ -174,5 +187,16 @@ mod tests {
         let ephemeral = UnparsedPublicKey::new(&ECDH_P256, ephemeral);
         let content_key = agreement::agree(&private, ephemeral, Unsealed, derive).expect("agreed");
         assert_eq!(open(&jwe, content_key.as_slice()), "Abcd~1234");
+    }
+
+    #[test]
+    fn the_longest_there_is_fits_a_record() {
+        let mut n = vec![0xff; 512];
+        n[0] = 0xc5;
+        let name = "!".repeat(128);
+        let key = of(json!({"kty": "RSA", "n": URL_SAFE_NO_PAD.encode(n), "e": "AQAB", "kid": name}));
+        let password = Password::parse("Zz9~!@$^*-_=+aB0".to_owned()).expect("16 characters");
+        let length = key.seal(&password).expect("sealed").len();
+        assert!((900..=1000).contains(&length), "a text of a record has at most 1024: {length}");
     }
 }

@@ -156,8 +156,8 @@ mod tests {
             }
         }
         found.sort();
-        // The body that is sent upstream.
-        assert_eq!(found, ["zenlayer.rs"]);
+        // The sealer, and the body that is sent upstream.
+        assert_eq!(found, ["seal.rs", "zenlayer.rs"]);
     }
 
     proptest! {
