@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::authn::{Call, Identity, Origin};
 use crate::authz::{Policies, PolicyRevision};
-use crate::domain::{Password, RequestId, ResetRequest};
+use crate::domain::{NewPassword, Password, RequestId, ResetRequest};
 use crate::inventory::{Attributes, Seen, Tag};
 
 /// A decision on one reset of the team payments, by the policies in `folder`: call it to decide once.
@@ -23,12 +23,13 @@ pub fn decision(folder: &Path) -> impl Fn() -> bool {
         at: jiff::Timestamp::now(),
         arrived: std::time::Instant::now(),
     };
+    let password = Arc::new(Password::parse("Example~2026".to_owned()).expect("a password"));
     move || {
         let call = Call {
             principal: Identity::for_test("alice", &["payments"]).acting_for(None).expect("one team"),
             request: ResetRequest {
                 instance: "ins-1".parse().expect("an id"),
-                password: Password::parse("Example~2026".to_owned()).expect("a password"),
+                password: NewPassword::Typed(password.clone()),
                 reason: None,
                 ticket: None,
             },

@@ -113,8 +113,8 @@ impl Zenlayer {
 
     async fn once(&self, intent: &Intent, slot: Slot) -> (Outcome, Option<Late>, Effort) {
         let request = &intent.authorized().seen().call().request;
-        let started = Instant::now();
-        let body = Body { instance_id: request.instance.as_str(), password: request.password.expose() };
+        let (started, password) = (Instant::now(), request.password.get());
+        let body = Body { instance_id: request.instance.as_str(), password: password.expose() };
         let Called { answer, late, effort } = self.client.send(bytes(&body), slot, intent.digest()).await;
         let outcome = match &answer {
             Ok(answer) => self.read(answer),

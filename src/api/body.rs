@@ -10,7 +10,7 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAcces
 use zeroize::Zeroizing;
 
 use super::problem::{FieldError, Kind, Problem};
-use crate::domain::{InstanceId, Password, Reason, ResetRequest, Ticket};
+use crate::domain::{InstanceId, NewPassword, Password, Reason, ResetRequest, Ticket};
 
 /// Longest body that is read, in bytes.
 const LONGEST: usize = 64 << 10;
@@ -102,7 +102,10 @@ impl Fields {
         let ticket: Option<Ticket> =
             self.ticket.and_then(|given| given.parse().map_err(|fault| text("ticket", fault)).ok());
         match password {
-            Ok(password) if faults.is_empty() => Ok(ResetRequest { instance, password, reason, ticket }),
+            Ok(password) if faults.is_empty() => {
+                let password = NewPassword::Typed(password.into());
+                Ok(ResetRequest { instance, password, reason, ticket })
+            }
             _ => Err(Problem::in_places(Kind::InvalidValue, faults)),
         }
     }
@@ -240,7 +243,7 @@ mod tests {
     fn a_good_body_is_its_parts() {
         let body = r#"{"ticket":"OPS-1","password":"Abcd~12\u00334","reason":"lost"}"#;
         let request = parse(body.as_bytes(), "ins-a".parse().expect("an id")).expect("good");
-        assert_eq!(request.password.expose(), "Abcd~1234");
+        assert_eq!(request.password.get().expose(), "Abcd~1234");
         assert_eq!(request.reason.as_ref().map(|r| r.as_str()), Some("lost"));
         assert_eq!(request.ticket.as_ref().map(|t| t.as_str()), Some("OPS-1"));
     }

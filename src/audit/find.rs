@@ -41,6 +41,9 @@ pub struct Recorded {
     pub revision: Option<Revision>,
     pub reason: Option<String>,
     pub ticket: Option<String>,
+    /// Not in old records, whose passwords were the callers'.
+    #[serde(default)]
+    pub generated: bool,
     pub refused: Option<String>,
     pub outcome: Option<String>,
     pub cause: Option<String>,

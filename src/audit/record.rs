@@ -133,6 +133,8 @@ pub struct Facts<'f> {
     reason: Option<&'f str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     ticket: Option<&'f str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    generated: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<Refused>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -209,6 +211,7 @@ impl<'f> Facts<'f> {
             instance_id: Some(call.request.instance.as_str()),
             reason: call.request.reason.as_ref().map(|text| text.as_str()),
             ticket: call.request.ticket.as_ref().map(|text| text.as_str()),
+            generated: call.request.password.is_generated(),
             ..Self::of_identity(call.principal.identity(), &call.origin)
         }
     }

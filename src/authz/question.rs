@@ -97,6 +97,7 @@ impl Asked {
         Self {
             reason_given: call.request.reason.is_some(),
             ticket_given: call.request.ticket.is_some(),
+            generated: call.request.password.is_generated(),
             ..Self::by(&call.principal, &call.origin)
         }
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::*;
 use crate::authn::{Call, Identity};
-use crate::domain::{Password, ResetRequest};
+use crate::domain::{NewPassword, Password, ResetRequest};
 use crate::inventory::{Agent, Attributes, Tag};
 
 const SCHEMA: &str = include_str!("../../policies/schema.cedarschema");
@@ -63,12 +63,16 @@ fn call(team: &str, ticket: bool) -> Call {
         principal: identity.acting_for(None).expect("one team"),
         request: ResetRequest {
             instance: "ins-a".parse().expect("an id"),
-            password: Password::parse("Abcd~1234".to_owned()).expect("a password"),
+            password: typed(),
             reason: None,
             ticket: ticket.then(|| "OPS-1".parse().expect("a ticket")),
         },
         origin: origin(),
     }
+}
+
+fn typed() -> NewPassword {
+    NewPassword::Typed(Password::parse("Abcd~1234".to_owned()).expect("a password").into())
 }
 
 pub(crate) fn origin() -> Origin {
@@ -190,6 +194,21 @@ fn a_condition_is_shown_exactly_when_its_permit_does_not_fit() {
         }
     }
     assert!(fit > 1000 && unfit > 1000, "{fit} fit, {unfit} do not");
+}
+
+#[test]
+fn a_policy_tells_a_generated_password_from_a_typed_one() {
+    let permit = r#"@id("made-up") permit (principal in Team::"a", action == Action::"ResetPassword", resource) when { context.generated };"#;
+    let policies = policies("", &[("a", permit)]);
+    let ask = |password| {
+        let mut call = call("a", false);
+        call.request.password = password;
+        decide(&policies, call, Some(instance(None, &[]))).is_ok()
+    };
+    let password = || Password::parse("Abcd~1234".to_owned()).expect("a password").into();
+    assert!(!ask(NewPassword::Typed(password())));
+    assert!(ask(NewPassword::Generated(password())));
+    assert!(ask(NewPassword::Sealed(password(), "jwe".to_owned())));
 }
 
 #[test]

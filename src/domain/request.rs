@@ -1,5 +1,6 @@
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use super::{InstanceId, Password};
 
@@ -7,9 +8,42 @@ use super::{InstanceId, Password};
 #[derive(Debug)]
 pub struct ResetRequest {
     pub instance: InstanceId,
-    pub password: Password,
+    pub password: NewPassword,
     pub reason: Option<Reason>,
     pub ticket: Option<Ticket>,
+}
+
+/// The password that a reset sets, and whose it is. Whoever must answer for a reset that went astray keeps one too.
+#[derive(Debug, Clone)]
+pub enum NewPassword {
+    /// The caller's own.
+    Typed(Arc<Password>),
+    /// Made up here: the first answer tells it.
+    Generated(Arc<Password>),
+    /// Made up here, and told as compact JWE only: the caller's key opens it.
+    Sealed(Arc<Password>, String),
+}
+
+impl NewPassword {
+    /// The password itself.
+    pub fn get(&self) -> &Password {
+        match self {
+            Self::Typed(password) | Self::Generated(password) | Self::Sealed(password, _) => password,
+        }
+    }
+
+    /// Whether it was made up here.
+    pub fn is_generated(&self) -> bool {
+        !matches!(self, Self::Typed(_))
+    }
+
+    /// What the caller's key opens.
+    pub fn sealed(&self) -> Option<&str> {
+        match self {
+            Self::Sealed(_, sealed) => Some(sealed),
+            Self::Typed(_) | Self::Generated(_) => None,
+        }
+    }
 }
 
 /// Text that a caller writes for the record: 1 to `LONGEST` characters, none of them a control character.

@@ -138,7 +138,7 @@ fn what_was_decided_is_compared_with_what_would_be_now() {
         "  user       corp|alice\n",
         "  decision   allow  by payments/reset-own\n",
         "  outcome    accepted at ",
-        "  password   not on record, taken as the caller's\n  batch size not on record, taken as 1\n",
+        "  password   the caller's\n  batch size not on record, taken as 1\n",
         "  name       Payments-db-1\n",
         "  may view   yes, by payments/view-own: a refusal says why\n",
         "compared with the record\n  revision   the same\n  decision   the same\n",

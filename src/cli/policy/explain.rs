@@ -61,7 +61,7 @@ enum Known {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Basis {
     Arguments,
-    /// It does not say who made the password up, nor how many instances the call named.
+    /// It does not say how many instances the call named.
     Record,
 }
 

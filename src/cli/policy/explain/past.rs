@@ -100,7 +100,7 @@ fn show_outcome(record: &Recorded) -> Result<(), Failure> {
 }
 
 /// The reset that a record asks for and its instance, or why it cannot be asked again. Every reset so far is of one
-/// instance and has a password of the caller's, so records do not tell either.
+/// instance, so records do not tell it.
 fn question(record: &Recorded) -> Result<(Asked, &InstanceId), &'static str> {
     let (Some(team), Some(action)) = (&record.team, &record.action) else {
         return Err("it was refused before any policy was asked");
@@ -122,6 +122,7 @@ fn question(record: &Recorded) -> Result<(Asked, &InstanceId), &'static str> {
         at: record.time,
         reason_given: record.reason.is_some(),
         ticket_given: record.ticket.is_some(),
+        generated: record.generated,
         ..Asked::anyone(team.clone())
     };
     Ok((asked, id))

@@ -31,7 +31,7 @@ fn reset(asked: &Asked, basis: Basis) -> Result<(), Failure> {
         Basis::Record => "not on record, taken as ",
     };
     let password = if asked.generated { "generated" } else { "the caller's" };
-    field("password", &format!("{taken}{password}"))?;
+    field("password", password)?;
     field("batch size", &format!("{taken}{}", asked.batch_size))
 }
 
