@@ -86,6 +86,8 @@ pub struct Reset {
     pub reason: Option<String>,
     pub ticket: Option<String>,
     pub policies: Vec<String>,
+    /// Compact JWE, which the caller's key alone opens.
+    pub sealed_password: Option<String>,
     pub created_at: Timestamp,
     pub finished_at: Option<Timestamp>,
     /// The intent's.
@@ -195,6 +197,7 @@ impl Trail {
             reason: call.request.reason.as_ref().map(|text| text.as_str().to_owned()),
             ticket: call.request.ticket.as_ref().map(|text| text.as_str().to_owned()),
             policies: permit.authorized().policies().to_vec(),
+            sealed_password: call.request.password.sealed().map(str::to_owned),
             created_at: now,
             finished_at: None,
             receipt: Position { writer: String::new(), sequence: 0, hash: String::new() },

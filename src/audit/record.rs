@@ -136,6 +136,8 @@ pub struct Facts<'f> {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     generated: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
+    sealed_password: Option<&'f str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<Refused>,
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<&'static str>,
@@ -242,6 +244,7 @@ impl<'f> Facts<'f> {
             reset_id: Some(id.to_string()),
             quotas: Some(permit.standings()),
             digest: Some(decided.as_str()),
+            sealed_password: permit.authorized().seen().call().request.password.sealed(),
             ..Self::of_authorized(permit.authorized())
         }
     }

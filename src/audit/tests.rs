@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
-use crate::authz::tests::{authorized, revision_with};
+use crate::authz::tests::{authorized, authorized_to_set, revision_with};
+use crate::domain::{NewPassword, Password};
 use crate::ratelimit::Limiter;
 
 pub(super) struct Fixture {
@@ -41,6 +42,13 @@ impl Fixture {
 
     pub(super) fn permit(&self, instance: &str) -> Permit {
         self.limiter.admit(authorized("a", instance, "")).expect("within all quotas")
+    }
+
+    /// Of a reset whose password was made up, and sealed as `jwe`.
+    fn sealed_permit(&self, instance: &str, jwe: &str) -> Permit {
+        let password = Password::parse("Abcd~1234".to_owned()).expect("a password").into();
+        let password = NewPassword::Sealed(password, jwe.to_owned());
+        self.limiter.admit(authorized_to_set("a", instance, "", password)).expect("within all quotas")
     }
 
     pub(super) fn records(&self) -> Vec<Value> {
@@ -152,6 +160,27 @@ async fn a_trail_that_cannot_be_written_refuses_intents_and_catches_up_on_outcom
     );
     trail.stop();
     assert!(fixture.good(), "the chain has no gap");
+}
+
+#[tokio::test]
+async fn a_sealed_password_is_kept_whole_with_its_reset() {
+    let fixture = Fixture::new();
+    let trail = fixture.trail();
+    let jwe = "x".repeat(1000);
+    let permit = fixture.sealed_permit("ins-1", &jwe);
+    let intent = trail.open(permit, &Target::for_test()).await.expect("opened");
+    let id = intent.reset_id();
+    drop(intent);
+    let other = trail.open(fixture.permit("ins-2"), &Target::for_test()).await.expect("opened");
+    let other = trail.close(other, accepted(), EFFORT).await.reset().id;
+    trail.stop();
+    let records = fixture.records();
+    assert_eq!((&records[1]["sealedPassword"], &records[1]["generated"]), (&json!(jwe), &json!(true)));
+    assert!(records[2..].iter().all(|record| record.get("sealedPassword").is_none()), "{records:#?}");
+    let kept = trail.reset(id).await.expect("readable").expect("there");
+    assert_eq!((kept.status, kept.sealed_password), (Status::Unknown, Some(jwe)));
+    assert_eq!(trail.reset(other).await.expect("readable").and_then(|reset| reset.sealed_password), None);
+    assert!(!format!("{records:?}").contains("Abcd"));
 }
 
 #[tokio::test]

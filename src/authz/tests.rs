@@ -40,10 +40,14 @@ fn policies(global: &str, teams: &[(&str, &str)]) -> Policies {
 
 /// A reset by `team` that a policy of its own permits, under these limits.
 pub(crate) fn authorized(team: &str, id: &str, limits: &str) -> Authorized {
+    authorized_to_set(team, id, limits, typed())
+}
+
+pub(crate) fn authorized_to_set(team: &str, id: &str, limits: &str, password: NewPassword) -> Authorized {
     let permit = format!(r#"@id("all") permit (principal in Team::"{team}", action, resource);"#);
     let revision = load("", &[(team, &permit)], limits).unwrap_or_else(|e| panic!("{e}"));
     let mut call = call(team, false);
-    call.request.instance = id.parse().expect("an id");
+    (call.request.instance, call.request.password) = (id.parse().expect("an id"), password);
     let seen = Seen::for_test(call, Some(Attributes::unknown(id.parse().expect("an id"))));
     Policies::new(revision, TimeZone::UTC, Arc::default()).authorize(seen).expect("permitted")
 }

@@ -17,7 +17,7 @@ pub(in crate::audit) struct Reading(Mutex<Connection>);
 
 /// Of the table `resets`, in the order of [`reset_of`].
 pub(super) const COLUMNS: &str = "id, instance, team, status, request_id, upstream_request_id, upstream_code, \
-                                  reason, ticket, policies, created_at, finished_at, writer, sequence, hash";
+                                  reason, ticket, policies, created_at, finished_at, writer, sequence, hash, sealed_password";
 
 impl Reading {
     pub(in crate::audit) fn open(path: &Path) -> Result<Self, OpenError> {
@@ -185,6 +185,7 @@ pub(super) fn reset_of(row: &Row<'_>) -> Result<Reset, rusqlite::Error> {
             sequence: row.get::<_, i64>(13)? as u64,
             hash: row.get(14)?,
         },
+        sealed_password: row.get(15)?,
     })
 }
 

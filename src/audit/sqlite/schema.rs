@@ -11,7 +11,8 @@ use crate::audit::store::{OpenError, StoreError};
 const VERSION: i64 = 2;
 
 /// Schemas, each made of the one before it. A step adds only what the program before it can write beside: columns
-/// that are computed, tables, indexes. `PRAGMA user_version` is the oldest schema whose program may still write.
+/// that are computed or may be null, tables, indexes. `PRAGMA user_version` is the oldest schema whose program may still
+/// write.
 pub(super) const STEPS: [&str; VERSION as usize] = [
     "CREATE TABLE records (
         position INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -67,6 +68,7 @@ pub(super) const STEPS: [&str; VERSION as usize] = [
     CREATE INDEX records_by_user ON records (user, time, writer, sequence) WHERE user IS NOT NULL;
     CREATE INDEX records_by_reset ON records (reset, time, writer, sequence) WHERE reset IS NOT NULL;
     CREATE INDEX records_by_request ON records (request, time, writer, sequence) WHERE request IS NOT NULL;
+    ALTER TABLE resets ADD COLUMN sealed_password TEXT;
     CREATE TABLE exported (writer TEXT PRIMARY KEY, sequence INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE schema_version (version INTEGER NOT NULL) STRICT;
     INSERT INTO schema_version VALUES (2);",

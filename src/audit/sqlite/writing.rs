@@ -187,7 +187,7 @@ fn insert(transaction: &Transaction<'_>, rows: &[Row<'_>]) -> Result<(), StoreEr
 
 fn open_reset(transaction: &Transaction<'_>, reset: &Reset) -> Result<(), StoreError> {
     let insert = format!(
-        "INSERT INTO resets ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)"
+        "INSERT INTO resets ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"
     );
     transaction.prepare_cached(&insert)?.execute(params![
         reset.id.to_string(),
@@ -205,6 +205,7 @@ fn open_reset(transaction: &Transaction<'_>, reset: &Reset) -> Result<(), StoreE
         reset.receipt.writer,
         reset.receipt.sequence as i64,
         reset.receipt.hash,
+        reset.sealed_password,
     ])?;
     Ok(())
 }
