@@ -21,8 +21,8 @@ pub use issuers::{FetchUrl, Fetching, Issuer, KeySource, SignatureAlgorithm, Tea
 pub use postgres::{PostgresHost, PostgresTls, PostgresUrl, UrlFault};
 pub use reader::{Fault, Reader, Table, without_line_end};
 pub use sections::{
-    Audit, AuditSink, AuditStore, Inventory, Limits, Operations, Policies, Quota, Secret, Server, ServerTls,
-    Telemetry, Tokens,
+    Audit, AuditSink, AuditStore, Generated, Inventory, Limits, Operations, Policies, Quota, Secret, Server,
+    ServerTls, Telemetry, Tokens,
 };
 pub use upstream::{AccessKey, Budget, KeyFiles, SignedHeader, Upstream};
 
@@ -42,6 +42,7 @@ pub struct Config {
     pub audit: Audit,
     pub telemetry: Telemetry,
     pub cors: Cors,
+    pub generated: Generated,
     effective: toml::Table,
 }
 

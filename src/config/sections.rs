@@ -258,6 +258,13 @@ pub enum AuditStore {
     },
 }
 
+/// `[generated]`: the passwords that are made up here.
+#[derive(Debug, Clone, Copy)]
+pub struct Generated {
+    /// `generated.exclude_look_alikes`, default false: none of `0`, `O`, `1`, `l`, `I` in them.
+    pub exclude_look_alikes: bool,
+}
+
 /// `[telemetry]`
 #[derive(Debug, Clone)]
 pub struct Telemetry {
@@ -276,6 +283,7 @@ pub(super) fn read(reader: &mut Reader) -> Option<Config> {
     let inventory = inventory(reader.table("inventory"));
     let audit = audit(reader.table("audit"));
     let cors = super::cors::read(reader.table("cors"));
+    let look_alikes = reader.table("generated").boolean("exclude_look_alikes", false);
     let telemetry = reader.table("telemetry").string("log", Some("info")).map(|log| Telemetry { log });
     Some(Config {
         server: server?,
@@ -289,6 +297,7 @@ pub(super) fn read(reader: &mut Reader) -> Option<Config> {
         audit: audit?,
         telemetry: telemetry?,
         cors: cors?,
+        generated: Generated { exclude_look_alikes: look_alikes? },
         effective: toml::Table::new(),
     })
 }

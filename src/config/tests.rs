@@ -44,6 +44,7 @@ fn a_short_file_is_whole() {
     assert_eq!(config.upstream.access_key.secret.expose(), b"secret", "without its line end");
     assert_eq!((config.upstream.timeout.as_secs(), config.server.shutdown.as_secs()), (10, 30));
     assert_eq!(config.operations.listen.to_string(), "127.0.0.1:9464");
+    assert!(!config.generated.exclude_look_alikes);
     let shown = config.show();
     assert!(shown.contains("access_key_password_file = \"key\""), "{shown}");
     assert!(!format!("{config:?}{shown}").contains("secret\""), "nothing prints a secret: {config:?}");
@@ -58,6 +59,7 @@ fn the_environment_overrides_any_key() {
             ("ZENGATE__ISSUERS__CORP__AUDIENCES", r#"["a", "b,c"]"#),
             ("ZENGATE__SERVER__TRUSTED_PROXIES", "10.0.0.0/8, 192.0.2.0/24"),
             ("ZENGATE__TELEMETRY__LOG", "debug"),
+            ("ZENGATE__GENERATED__EXCLUDE_LOOK_ALIKES", "true"),
             ("ZENGATE_PORT", "tcp://10.0.0.1:80"),
             ("ZENGATE_SERVICE_HOST", "10.0.0.1"),
         ],
@@ -70,6 +72,7 @@ fn the_environment_overrides_any_key() {
     );
     assert_eq!(config.server.trusted_proxies.len(), 2);
     assert_eq!(config.telemetry.log, "debug");
+    assert!(config.generated.exclude_look_alikes);
 }
 
 #[test]
@@ -294,6 +297,12 @@ fn each_bad_setting_is_told_by_its_path() {
             format!("{GOOD}[cors]\nallowed_origins = [\"*\"]"),
             None,
             "cors.allowed_origins: \"*\": must be scheme, host and port as browsers write them",
+        ),
+        (
+            "a choice that is no yes or no",
+            format!("{GOOD}[generated]\nexclude_look_alikes = \"no\""),
+            None,
+            "generated.exclude_look_alikes: must be true or false",
         ),
         (
             "another store",
