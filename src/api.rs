@@ -15,7 +15,9 @@ mod problem;
 mod query;
 mod refusal;
 mod reset;
+mod told;
 mod whoami;
+mod wiped;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +30,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
 use crate::authn::Authenticator;
+use crate::domain::Alphabet;
 use crate::metrics::Metrics;
 
 pub use cors::cross_origin;
@@ -73,6 +76,8 @@ pub struct Shared {
     pub trusted_proxies: Arc<[IpNet]>,
     pub drain: Drain,
     pub cursors: Arc<Cursors>,
+    /// What generated passwords are made of.
+    pub alphabet: Arc<Alphabet>,
     /// Pages that are made at the same time.
     pub pages: Arc<Semaphore>,
 }

@@ -20,6 +20,7 @@ use crate::audit::{OpenError, Trail};
 use crate::authn::{Authenticator, IssuerFault};
 use crate::authz::{Policies, PolicyFaults, PolicyRevision};
 use crate::config::{self, Config, Upstream};
+use crate::domain::Alphabet;
 use crate::http::{Client, Endpoint, TlsFault};
 use crate::inventory::Mirror;
 use crate::metrics::Metrics;
@@ -154,6 +155,7 @@ impl App {
                 trusted_proxies: config.server.trusted_proxies.into(),
                 drain: drain.clone(),
                 cursors: Arc::new(Cursors::new(upstream.access_key.secret.expose())),
+                alphabet: Arc::new(Alphabet::new(config.generated.exclude_look_alikes)),
                 pages: Arc::new(Semaphore::new(config.server.workers)),
             },
             metrics: metrics.clone(),

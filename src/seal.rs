@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::domain::Password;
 
-pub use jwk::KeyFault;
+pub use jwk::{KeyFault, MEMBERS};
 
 /// A public key that passwords can be sealed to: RSA of 2048 to 4096 bits, or P-256. What is sealed
 /// to it has at most 1,000 characters.

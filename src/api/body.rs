@@ -1,16 +1,22 @@
 //! The body of a reset -> its typed parts, with every fault named by its place.
 
+mod values;
+
 use std::fmt;
 use std::time::Duration;
 
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use actix_web::{HttpRequest, web};
 use futures_util::StreamExt;
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use zeroize::Zeroizing;
 
 use super::problem::{FieldError, Kind, Problem};
-use crate::domain::{InstanceId, NewPassword, Password, Reason, ResetRequest, Ticket};
+use super::wiped::Wiped;
+use crate::domain::{Alphabet, InstanceId, NewPassword, Password, Reason, ResetRequest, Ticket};
+use crate::seal::RecipientKey;
+
+use values::{Field, Given, Jwk};
 
 /// Longest body that is read, in bytes.
 const LONGEST: usize = 64 << 10;
@@ -18,10 +24,7 @@ const LONGEST: usize = 64 << 10;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The whole body, which is JSON by its type; wiped when dropped.
-pub(super) async fn read(
-    request: &HttpRequest,
-    payload: web::Payload,
-) -> Result<Zeroizing<Vec<u8>>, Problem> {
+pub(super) async fn read(request: &HttpRequest, payload: web::Payload) -> Result<Wiped, Problem> {
     let content_type =
         request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim();
@@ -34,30 +37,40 @@ pub(super) async fn read(
     actix_web::rt::time::timeout(PATIENCE, collect(payload)).await.map_err(late)?
 }
 
-async fn collect(mut payload: web::Payload) -> Result<Zeroizing<Vec<u8>>, Problem> {
-    let mut body = Zeroizing::new(Vec::with_capacity(1024));
+async fn collect(mut payload: web::Payload) -> Result<Wiped, Problem> {
+    let mut body = Wiped::new();
     while let Some(chunk) = payload.next().await {
         let chunk =
             chunk.map_err(|_| Problem::new(Kind::InvalidRequest, "The body ended before its end."))?;
-        if body.len() + chunk.len() > LONGEST {
+        if body.as_slice().len() + chunk.len() > LONGEST {
             return Err(Problem::new(Kind::PayloadTooLarge, "The body is longer than 64 KiB."));
         }
-        if body.len() + chunk.len() > body.capacity() {
-            // A vector that grows leaves a copy behind: make room, and let the old place be wiped.
-            let mut roomier =
-                Zeroizing::new(Vec::with_capacity((2 * body.capacity()).max(body.len() + chunk.len())));
-            roomier.extend_from_slice(&body);
-            body = roomier;
-        }
-        body.extend_from_slice(&chunk);
+        body.extend(&chunk);
     }
     Ok(body)
 }
 
-/// `{"password": "…", "reason"?, "ticket"?}`. First the shape (400), then the values (422); of each, all faults.
-pub(super) fn parse(body: &[u8], instance: InstanceId) -> Result<ResetRequest, Problem> {
+/// What a body asks for: which password, and why.
+#[derive(Debug)]
+pub(super) struct Wish {
+    choice: Choice,
+    reason: Option<Reason>,
+    ticket: Option<Ticket>,
+}
+
+#[derive(Debug)]
+enum Choice {
+    Typed(Password),
+    /// Told sealed to the key if there is one, else in the clear.
+    Generate(Option<RecipientKey>),
+}
+
+/// `{"password" or "generate": true with "recipientKey"?, "reason"?, "ticket"?}`. First the shape (400), then the values
+/// (422); of each, all faults.
+pub(super) fn parse(body: &[u8]) -> Result<Wish, Problem> {
     if body.is_empty() {
-        let missing = FieldError::field("", "The body is missing: send {\"password\": \"…\"}.");
+        let missing =
+            FieldError::field("", "The body is missing: send {\"password\": \"…\"} or {\"generate\": true}.");
         return Err(Problem::in_places(Kind::InvalidRequest, vec![missing]));
     }
     let fields: Fields = serde_json::from_slice(body).map_err(|e| {
@@ -69,31 +82,62 @@ pub(super) fn parse(body: &[u8], instance: InstanceId) -> Result<ResetRequest, P
         };
         Problem::in_places(Kind::InvalidRequest, vec![FieldError::field("", detail)])
     })?;
-    fields.request(instance)
+    fields.wish()
+}
+
+impl Wish {
+    /// The reset of one instance, whose password is made up now if it is to be: before anything is decided or charged,
+    /// so that nothing but a 503 comes of it where that fails.
+    pub(super) fn of(self, instance: InstanceId, alphabet: &Alphabet) -> Result<ResetRequest, Problem> {
+        let Self { choice, reason, ticket } = self;
+        let failed = |error: &dyn fmt::Display| {
+            tracing::error!("no password could be made up, so nothing was sent: {error}");
+            Problem::unavailable("No password could be generated. Nothing was sent; try again.")
+        };
+        let password = match choice {
+            Choice::Typed(password) => NewPassword::Typed(password.into()),
+            Choice::Generate(key) => {
+                let password = Password::generate(alphabet).map_err(|e| failed(&e))?;
+                match key.map(|key| key.seal(&password)).transpose().map_err(|e| failed(&e))? {
+                    Some(sealed) => NewPassword::Sealed(password.into(), sealed),
+                    None => NewPassword::Generated(password.into()),
+                }
+            }
+        };
+        Ok(ResetRequest { instance, password, reason, ticket })
+    }
 }
 
 /// What the body says, as it says it.
 #[derive(Default)]
 struct Fields {
     password: Option<Zeroizing<String>>,
+    generate: bool,
+    key: Option<Jwk>,
     reason: Option<Zeroizing<String>>,
     ticket: Option<Zeroizing<String>>,
+    /// Names of fields that are there, well or not.
+    seen: Vec<String>,
     faults: Vec<FieldError>,
 }
 
 impl Fields {
-    fn request(mut self, instance: InstanceId) -> Result<ResetRequest, Problem> {
-        if self.password.is_none() && !self.faults.iter().any(|fault| *fault == wrong_type("password")) {
-            self.faults.push(FieldError::field("password", "`password` is required."));
-        }
+    fn wish(mut self) -> Result<Wish, Problem> {
+        self.check_choice();
         if !self.faults.is_empty() {
             return Err(Problem::in_places(Kind::InvalidRequest, self.faults));
         }
         let mut faults = Vec::new();
-        let password = self.password.as_mut().map(|text| std::mem::take(&mut **text)).unwrap_or_default();
-        let password = Password::parse(password).map_err(|broken| {
-            faults.extend(broken.iter().map(|rule| FieldError::field("password", rule.to_string())))
-        });
+        let choice = match self.password.as_mut().map(|text| std::mem::take(&mut **text)) {
+            Some(text) => Password::parse(text).map(Choice::Typed).map_err(|broken| {
+                faults.extend(broken.iter().map(|rule| FieldError::field("password", rule.to_string())))
+            }),
+            None => {
+                let key = self.key.map(|Jwk { members, .. }| RecipientKey::from_jwk(&members)).transpose();
+                key.map(Choice::Generate)
+                    .map_err(|fault| faults.push(FieldError::field("recipientKey", fault.to_string())))
+            }
+        };
         let mut text = |name: &str, fault: crate::domain::TextFault| {
             faults.push(FieldError::field(name, fault.to_string()))
         };
@@ -101,18 +145,50 @@ impl Fields {
             self.reason.and_then(|given| given.parse().map_err(|fault| text("reason", fault)).ok());
         let ticket: Option<Ticket> =
             self.ticket.and_then(|given| given.parse().map_err(|fault| text("ticket", fault)).ok());
-        match password {
-            Ok(password) if faults.is_empty() => {
-                let password = NewPassword::Typed(password.into());
-                Ok(ResetRequest { instance, password, reason, ticket })
-            }
+        match choice {
+            Ok(choice) if faults.is_empty() => Ok(Wish { choice, reason, ticket }),
             _ => Err(Problem::in_places(Kind::InvalidValue, faults)),
         }
     }
-}
 
-fn wrong_type(name: &str) -> FieldError {
-    FieldError::field(name, format!("`{name}` must be a string."))
+    /// Exactly one of `password` and `generate`; a field that is there and wrong has its fault already.
+    fn check_choice(&mut self) {
+        let has = |name: &str| self.seen.iter().any(|seen| seen == name);
+        let fault = match (has("password"), has("generate"), has("recipientKey")) {
+            (false, false, false) => {
+                ("password", "`password` is required, or `\"generate\": true` in its place.")
+            }
+            (_, false, true) => (
+                "recipientKey",
+                "`recipientKey` seals a generated password: send `\"generate\": true` with it, and no `password`.",
+            ),
+            (true, true, _) if self.generate => {
+                ("generate", "`password` and `generate` exclude each other: send one of them.")
+            }
+            _ => return,
+        };
+        self.faults.push(FieldError::field(fault.0, fault.1));
+    }
+
+    /// Puts a value where it belongs, or says why it belongs nowhere.
+    fn take(&mut self, name: &str, value: Given) {
+        let fault = match (name, value) {
+            ("password", Given::Text(text)) => return self.password = Some(text),
+            ("reason", Given::Text(text)) => return self.reason = Some(text),
+            ("ticket", Given::Text(text)) => return self.ticket = Some(text),
+            ("generate", Given::Flag(true)) => return self.generate = true,
+            ("recipientKey", Given::Key(jwk)) if jwk.twice.is_empty() => return self.key = Some(jwk),
+            ("recipientKey", Given::Key(jwk)) => format!("`{}` is given twice in it.", shown(&jwk.twice[0])),
+            ("password" | "reason" | "ticket", _) => format!("`{name}` must be a string."),
+            ("generate", Given::Flag(false)) => {
+                "`generate` is `true`, or left out: then send a `password`.".to_owned()
+            }
+            ("generate", _) => "`generate` must be `true`, without quotes.".to_owned(),
+            ("recipientKey", _) => "`recipientKey` must be an object: a JSON Web Key.".to_owned(),
+            _ => format!("`{}` is not a known field.", shown(name)),
+        };
+        self.faults.push(FieldError::field(&shown(name), fault));
+    }
 }
 
 impl<'de> Deserialize<'de> for Fields {
@@ -134,25 +210,15 @@ impl<'de> Visitor<'de> for FieldsVisitor {
     /// replaces the first: readers disagree on which counts.
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
         let mut fields = Fields::default();
-        let mut seen: Vec<String> = Vec::new();
         while let Some(name) = map.next_key::<String>()? {
-            let value = map.next_value_seed(TextOrNot)?;
-            if seen.contains(&name) {
-                fields.faults.push(FieldError::field(&name, format!("`{}` is given twice.", shown(&name))));
-                continue;
+            let value = map.next_value_seed(Field { takes_key: name == "recipientKey" })?;
+            if fields.seen.contains(&name) {
+                let twice = format!("`{}` is given twice.", shown(&name));
+                fields.faults.push(FieldError::field(&shown(&name), twice));
+            } else {
+                fields.take(&name, value);
+                fields.seen.push(name);
             }
-            let place = match name.as_str() {
-                "password" => Some(&mut fields.password),
-                "reason" => Some(&mut fields.reason),
-                "ticket" => Some(&mut fields.ticket),
-                _ => None,
-            };
-            match (place, value) {
-                (Some(place), Some(text)) => *place = Some(text),
-                (Some(_), None) => fields.faults.push(wrong_type(&name)),
-                (None, _) => fields.faults.push(unknown(&name)),
-            }
-            seen.push(name);
             // A body of nothing but faults need not be answered with as many.
             if fields.faults.len() >= 20 {
                 while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
@@ -162,70 +228,9 @@ impl<'de> Visitor<'de> for FieldsVisitor {
     }
 }
 
-fn unknown(name: &str) -> FieldError {
-    let detail = match name {
-        "generate" | "recipientKey" => format!("`{name}` is not supported by this version: send `password`."),
-        _ => format!("`{}` is not a known field.", shown(name)),
-    };
-    FieldError::field(&shown(name), detail)
-}
-
 /// A name from outside, fit to be repeated: at most 64 characters, none of them a control character.
 fn shown(name: &str) -> String {
     name.chars().filter(|c| !c.is_control()).take(64).collect()
-}
-
-/// A string, or a value of any other kind, which is skipped.
-struct TextOrNot;
-
-impl<'de> DeserializeSeed<'de> for TextOrNot {
-    type Value = Option<Zeroizing<String>>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for TextOrNot {
-    type Value = Option<Zeroizing<String>>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Some(Zeroizing::new(text.to_owned())))
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
-        while items.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(None)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(None)
-    }
 }
 
 #[cfg(test)]
@@ -233,19 +238,52 @@ mod tests {
     use super::*;
 
     fn faults(body: &str) -> (u16, Vec<(String, String)>) {
-        let problem = parse(body.as_bytes(), "ins-a".parse().expect("an id")).expect_err(body);
+        let problem = parse(body.as_bytes()).expect_err(body);
         let place = |error: &FieldError| error.pointer.clone().expect("a place in the body");
         let errors = problem.errors.iter().map(|error| (place(error), error.detail.clone())).collect();
         (problem.kind.status().as_u16(), errors)
     }
 
+    fn made(body: &str) -> ResetRequest {
+        let wish = parse(body.as_bytes()).unwrap_or_else(|e| panic!("{e}"));
+        wish.of("ins-a".parse().expect("an id"), &Alphabet::new(false)).unwrap_or_else(|e| panic!("{e}"))
+    }
+
     #[test]
     fn a_good_body_is_its_parts() {
         let body = r#"{"ticket":"OPS-1","password":"Abcd~12\u00334","reason":"lost"}"#;
-        let request = parse(body.as_bytes(), "ins-a".parse().expect("an id")).expect("good");
+        let request = made(body);
         assert_eq!(request.password.get().expose(), "Abcd~1234");
         assert_eq!(request.reason.as_ref().map(|r| r.as_str()), Some("lost"));
         assert_eq!(request.ticket.as_ref().map(|t| t.as_str()), Some("OPS-1"));
+    }
+
+    const KEY: &str = r#"{"kty":"EC","crv":"P-256","x":"gI0GAILBdu7T53akrFmMyGcsF3n5dO7MmwNBHKW5SV0","y":"SLW_xSffzlPWrHEVI30DHM_4egVwt3NQqeUD7nMFpps","x5c":["…"],"ext":true}"#;
+
+    #[test]
+    fn a_password_is_made_up_when_asked_for_and_sealed_to_the_key_that_is_given() {
+        let request = made(r#"{"generate":true,"reason":"lost"}"#);
+        assert!(matches!(request.password, NewPassword::Generated(_)), "{request:?}");
+        assert_eq!(request.password.get().expose().len(), 16);
+        let sealed = made(&format!(r#"{{"recipientKey":{KEY},"generate":true}}"#)).password;
+        assert_eq!(sealed.sealed().map(|jwe| jwe.split('.').count()), Some(5), "{sealed:?}");
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_sealed_to_is_a_bad_value() {
+        let private = KEY.replace(r#""ext":true"#, r#""d":"Sekret~1""#);
+        for (key, says) in [
+            ("{}", "`kty` must be"),
+            (private.as_str(), "`d` is a private part: send the public key alone"),
+            (r#"{"kty":"RSA","n":"AQAB","e":"AQAB"}"#, "must have 2048 to 4096 bits"),
+            (r#"{"kty":{"a":[]}}"#, "`kty` must be"),
+            (&KEY.replace("gI0G", &"A".repeat(60_000)), "`x` is required"),
+        ] {
+            let (status, errors) = faults(&format!(r#"{{"generate":true,"recipientKey":{key}}}"#));
+            let [(place, detail)] = errors.as_slice() else { panic!("{errors:?}") };
+            assert_eq!((status, place.as_str()), (422, "#/recipientKey"), "{key}");
+            assert!(detail.contains(says) && !detail.contains("Sekret"), "{detail}");
+        }
     }
 
     #[test]
@@ -270,6 +308,18 @@ mod tests {
             (r#"{"password":"Abcd~1234","password":"Abcd~1235"}"#, vec!["#/password"]),
             (r#"{"password":"Abcd~1234","pass\u0077ord":"Abcd~1235"}"#, vec!["#/password"]),
             (r#"{"x":1,"y":2}"#, vec!["#/x", "#/y", "#/password"]),
+            (r#"{"generate":false}"#, vec!["#/generate"]),
+            (r#"{"generate":"true"}"#, vec!["#/generate"]),
+            (r#"{"generate":1,"recipientKey":[]}"#, vec!["#/generate", "#/recipientKey"]),
+            (r#"{"generate":true,"generate":true}"#, vec!["#/generate"]),
+            (r#"{"generate":false,"password":"Abcd~1234"}"#, vec!["#/generate"]),
+            (r#"{"generate":true,"recipientKey":null}"#, vec!["#/recipientKey"]),
+            (r#"{"generate":true,"recipientKey":"{}"}"#, vec!["#/recipientKey"]),
+            (r#"{"generate":true,"recipientKey":{"kty":"EC","\u006bty":"RSA"}}"#, vec!["#/recipientKey"]),
+            (r#"{"generate":true,"recipientKey":{},"recipientKey":{}}"#, vec!["#/recipientKey"]),
+            (r#"{"password":"Abcd~1234","recipientKey":{}}"#, vec!["#/recipientKey"]),
+            (r#"{"recipientKey":{}}"#, vec!["#/recipientKey"]),
+            (r#"{"generate":true,"recipientkey":{}}"#, vec!["#/recipientkey"]),
         ] {
             let (status, errors) = faults(body);
             let found: Vec<_> = errors.iter().map(|(place, _)| place.as_str()).collect();

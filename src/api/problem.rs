@@ -9,7 +9,9 @@ use actix_web::{HttpResponse, HttpResponseBuilder, ResponseError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::domain::{RequestId, ResetId};
+use super::told::Told;
+use super::wiped;
+use crate::domain::{NewPassword, RequestId, ResetId};
 
 /// The one table of problems: slug, status, title.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,6 +104,8 @@ pub struct Problem {
     pub upstream_request_id: Option<String>,
     /// Once an intent exists.
     pub reset: Option<ResetId>,
+    /// What may have been set, so that nobody is locked out of the instance: told if it was made up here.
+    pub password: Option<NewPassword>,
     /// The challenge of a 401 (RFC 6750), and the methods of a 405.
     pub header: Option<(header::HeaderName, HeaderValue)>,
 }
@@ -173,6 +177,14 @@ pub struct ProblemBody<'p> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     reset_id: Option<String>,
+    /// The generated password, which the instance may have now: in the answer to the POST, and nowhere else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, nullable = false, format = Password)]
+    password: Option<Told>,
+    /// The same, sealed to the `recipientKey`: compact JWE (RFC 7516).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    sealed_password: Option<&'p str>,
 }
 
 fn slice_is_empty<T>(slice: &&[T]) -> bool {
@@ -191,6 +203,7 @@ impl Problem {
             upstream_code: None,
             upstream_request_id: None,
             reset: None,
+            password: None,
             header: None,
         }
     }
@@ -241,8 +254,10 @@ impl Problem {
             upstream_code: self.upstream_code.as_deref(),
             upstream_request_id: self.upstream_request_id.as_deref(),
             reset_id: self.reset.map(|id| id.to_string()),
+            password: self.password.as_ref().and_then(Told::of),
+            sealed_password: self.password.as_ref().and_then(NewPassword::sealed),
         };
-        response.body(serde_json::to_string(&body).expect("a problem holds only texts and numbers"))
+        response.body(wiped::json(&body))
     }
 }
 

@@ -6,7 +6,7 @@ use super::problem::{FieldError, Kind, PolicyNote, Problem};
 use crate::audit::Receipt;
 use crate::authn::{self, TeamFault};
 use crate::authz::{Explanation, Unmet};
-use crate::domain::{Outcome, Rejection, Unsent};
+use crate::domain::{NewPassword, Outcome, Rejection, Unsent};
 use crate::http::Unsendable;
 use crate::inventory::{Blind, Unseen};
 use crate::ratelimit::{self, Limit, Spent};
@@ -207,14 +207,15 @@ fn shortened(condition: &str) -> String {
     }
 }
 
-/// The problem that a receipt tells of; None: the reset was accepted, and that is on record.
-pub(super) fn of_receipt(receipt: &Receipt) -> Option<Problem> {
+/// The problem that a receipt tells of; None: the reset was accepted, and that is on record. Where `password` may have
+/// been set, it goes with it.
+pub(super) fn of_receipt(receipt: &Receipt, password: &NewPassword) -> Option<Problem> {
     let problem = match receipt.outcome() {
         Outcome::Accepted { .. } if receipt.recorded() => return None,
         Outcome::Accepted { .. } => Problem::outcome_unknown(
             "The reset was sent and its outcome is not on record yet: read it at `Location` before trying again.",
         ),
-        Outcome::Rejected { why, .. } => rejected(*why),
+        Outcome::Rejected { why, .. } => rejected(*why, password),
         Outcome::Unknown { .. } => Problem::outcome_unknown(
             "The reset was sent and no trustworthy answer came: the password may have changed. Check by logging in.",
         ),
@@ -225,8 +226,10 @@ pub(super) fn of_receipt(receipt: &Receipt) -> Option<Problem> {
             "The gateway was about to send something else than was decided. Nothing was sent; the operators of this gateway must look into it.",
         ),
     };
+    let may_be_set = matches!(receipt.outcome(), Outcome::Accepted { .. } | Outcome::Unknown { .. });
     let reset = receipt.reset();
     Some(Problem {
+        password: may_be_set.then(|| password.clone()),
         upstream_code: reset.upstream_code.clone(),
         upstream_request_id: reset.upstream_request_id.clone(),
         reset: Some(reset.id),
@@ -234,8 +237,15 @@ pub(super) fn of_receipt(receipt: &Receipt) -> Option<Problem> {
     })
 }
 
-fn rejected(why: Rejection) -> Problem {
+fn rejected(why: Rejection, password: &NewPassword) -> Problem {
     match why {
+        Rejection::Password if password.is_generated() => Problem::in_places(
+            Kind::InvalidValue,
+            vec![FieldError::field(
+                "generate",
+                "Zenlayer does not take the generated password. Try again, or send a `password`.",
+            )],
+        ),
         Rejection::Password => Problem::in_places(
             Kind::InvalidValue,
             vec![FieldError::field("password", "Zenlayer does not take this password.")],

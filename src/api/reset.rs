@@ -1,6 +1,7 @@
 //! Resets of one instance.
 
-use actix_web::http::header::{HeaderMap, LOCATION};
+use actix_web::http::header::{ContentType, HeaderMap, LOCATION};
+use actix_web::rt::task::JoinHandle;
 use actix_web::{HttpRequest, HttpResponse, get, post, web};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -10,22 +11,54 @@ use super::outlook::blockers;
 use super::principal::Caller;
 use super::problem::{FieldError, Kind, PolicyNote, Problem, location};
 use super::query::segment;
+use super::told::Told;
 use super::whoami::LimitView;
-use super::{Shared, body, refusal};
-use crate::audit::{self, Refused as Why, caller_facts};
+use super::{Shared, body, refusal, wiped};
+use crate::audit::{self, Receipt, Refused as Why, caller_facts};
 use crate::authn::Call;
-use crate::domain::{InstanceId, ResetId, rfc3339};
-use crate::reset::{Gateway, Trial};
+use crate::domain::{InstanceId, NewPassword, ResetId, rfc3339};
+use crate::reset::{Gateway, Refused, Trial};
 
-/// What to set, and why.
+/// What to set, and why: a password of the caller's, or one made up here.
 #[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(untagged)]
 #[schema(as = ResetRequest)]
 #[expect(dead_code, reason = "its shape is for the specification; `body` reads the bytes, to wipe them")]
-pub(super) struct ResetRequestBody {
+pub(super) enum ResetRequestBody {
+    Typed(Typed),
+    Generated(Generated),
+}
+
+/// A password of the caller's.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = TypedReset)]
+#[expect(dead_code, reason = "its shape is for the specification")]
+pub(super) struct Typed {
     /// 8 to 16 letters, digits and `~!@$^*-_=+`, at least one each of a-z, A-Z, 0-9 and those.
     #[schema(min_length = 8, max_length = 16, pattern = r"^[A-Za-z0-9~!@$^*\-_=+]+$", format = Password, example = "Example~2026")]
     password: String,
+    /// Why, for the record.
+    #[schema(min_length = 1, max_length = 500, nullable = false, example = "the owner lost it")]
+    reason: Option<String>,
+    /// The ticket, for the record; policies may ask for one.
+    #[schema(min_length = 1, max_length = 64, nullable = false, example = "OPS-1234")]
+    ticket: Option<String>,
+}
+
+/// A password made up here: 16 characters from the operating system's randomness.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schema(as = GeneratedReset)]
+#[expect(dead_code, reason = "its shape is for the specification")]
+pub(super) struct Generated {
+    /// Always `true`.
+    #[schema(example = true)]
+    generate: bool,
+    /// A public key (JWK, RFC 7517): RSA of 2048 to 4096 bits, or P-256. The answer then has `sealedPassword`, compact
+    /// JWE that its private half opens (RSA-OAEP-256 or ECDH-ES, with A256GCM), and never `password`.
+    #[schema(value_type = Object, required = false, example = json!({"kty": "EC", "crv": "P-256", "kid": "portal-1", "x": "gI0GAILBdu7T53akrFmMyGcsF3n5dO7MmwNBHKW5SV0", "y": "SLW_xSffzlPWrHEVI30DHM_4egVwt3NQqeUD7nMFpps"}))]
+    recipient_key: Option<serde_json::Value>,
     /// Why, for the record.
     #[schema(min_length = 1, max_length = 500, nullable = false, example = "the owner lost it")]
     reason: Option<String>,
@@ -73,6 +106,14 @@ pub(super) struct ResetView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, format = DateTime, example = "2026-11-24T12:00:00.345Z")]
     finished_at: Option<String>,
+    /// The generated password: in the first answer to the POST, and never again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, nullable = false, format = Password, example = "aV7~qT2$kM9=xR4w")]
+    password: Option<Told>,
+    /// The generated password, sealed to the `recipientKey`: compact JWE (RFC 7516).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "eyJhbGciOiJFQ0RILUVTIiwgLi4ufQ..iv.ciphertext.tag")]
+    sealed_password: Option<String>,
     receipt: ReceiptView,
 }
 
@@ -129,6 +170,8 @@ impl From<&audit::Reset> for ResetView {
             policies: reset.policies.clone(),
             created_at: rfc3339(reset.created_at),
             finished_at: reset.finished_at.map(rfc3339),
+            password: None,
+            sealed_password: reset.sealed_password.clone(),
             receipt: ReceiptView {
                 writer: reset.receipt.writer.clone(),
                 sequence: reset.receipt.sequence,
@@ -164,6 +207,9 @@ pub(super) struct DryRun {
 ///
 /// Sets the login password of one instance of the acting team: Administrator on Windows, root on Linux. The
 /// caller may hang up; the reset goes on, and is read at `Location`.
+///
+/// A generated password without `recipientKey` is in the answer to this call alone: in the 201, and in the 504, since
+/// the instance may have it then. Nobody can read it again.
 #[utoipa::path(
     operation_id = "resetPassword",
     tag = "resets",
@@ -193,8 +239,11 @@ pub(super) async fn create(
     context.note_instance(&instance);
     refuse_unsupported(request.headers())?;
     let bytes = body::read(&request, payload).await?;
-    let call = Call { principal, request: body::parse(&bytes, instance)?, origin: context.origin().clone() };
+    let request = body::parse(bytes.as_slice())?.of(instance, &shared.alphabet)?;
     drop(bytes);
+    // Kept, to be told whatever becomes of the task.
+    let password = request.password.clone();
+    let call = Call { principal, request, origin: context.origin().clone() };
     if dry_run {
         return Ok(HttpResponse::Ok().json(tried(&context, &gateway, call).await?));
     }
@@ -209,19 +258,30 @@ pub(super) async fn create(
         let _in_flight = in_flight;
         gateway.handle(call).await
     });
-    let receipt = detached.await.map_err(|_| {
-        Problem::outcome_unknown(
-            "The gateway failed while it handled the reset: the password may have changed.",
-        )
-    })??;
+    let receipt = finished(detached, &password).await?;
     let reset = receipt.reset();
     context.note_reset(reset.id);
-    match refusal::of_receipt(&receipt) {
-        Some(problem) => Err(problem),
-        None => Ok(HttpResponse::Created()
-            .insert_header((LOCATION, location(reset.id)))
-            .json(ResetView::from(reset))),
+    if let Some(problem) = refusal::of_receipt(&receipt, &password) {
+        return Err(problem);
     }
+    let view = ResetView { password: Told::of(&password), ..ResetView::from(reset) };
+    let mut response = HttpResponse::Created();
+    response.insert_header((LOCATION, location(reset.id))).content_type(ContentType::json());
+    Ok(response.body(wiped::json(&view)))
+}
+
+/// What came of a reset. Of a task that panicked nobody can tell, and the caller may need the password.
+async fn finished(
+    detached: JoinHandle<Result<Receipt, Refused>>,
+    password: &NewPassword,
+) -> Result<Receipt, Problem> {
+    let lost = |_| Problem {
+        password: Some(password.clone()),
+        ..Problem::outcome_unknown(
+            "The gateway failed while it handled the reset: the password may have changed.",
+        )
+    };
+    Ok(detached.await.map_err(lost)??)
 }
 
 async fn tried(context: &Context, gateway: &Gateway, call: Call) -> Result<DryRun, Problem> {
@@ -296,4 +356,31 @@ fn refuse_unsupported(headers: &HeaderMap) -> Result<(), Problem> {
         })
         .collect();
     if errors.is_empty() { Ok(()) } else { Err(Problem::in_places(Kind::InvalidRequest, errors)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Password;
+
+    #[test]
+    fn a_task_that_panicked_may_have_set_the_password_so_it_is_told() {
+        let password = || Password::parse("Abcd~1234".to_owned()).expect("a password").into();
+        for (row, password, told, sealed) in [
+            ("generated", NewPassword::Generated(password()), Some("Abcd~1234"), None),
+            ("sealed", NewPassword::Sealed(password(), "j.w.e".to_owned()), None, Some("j.w.e")),
+            ("typed", NewPassword::Typed(password()), None, None),
+        ] {
+            let problem = actix_web::rt::System::new().block_on(async {
+                let detached = actix_web::rt::spawn(async { panic!("as a bug would") });
+                finished(detached, &password).await.expect_err(row)
+            });
+            assert!(!format!("{problem:?} {problem}").contains("Abcd"), "{row}: {problem:?}");
+            let answer = problem.render(&crate::domain::RequestId::generate());
+            assert_eq!(answer.status(), 504, "{row}");
+            let bytes = actix_web::body::MessageBody::try_into_bytes(answer.into_body()).expect("at once");
+            let body: serde_json::Value = serde_json::from_slice(&bytes).expect("JSON");
+            assert_eq!((body["password"].as_str(), body["sealedPassword"].as_str()), (told, sealed), "{row}");
+        }
+    }
 }

@@ -156,8 +156,8 @@ mod tests {
             }
         }
         found.sort();
-        // The sealer, and the body that is sent upstream.
-        assert_eq!(found, ["seal.rs", "zenlayer.rs"]);
+        // The sealer, the writer of the first answer, and the body that is sent upstream.
+        assert_eq!(found, ["seal.rs", "told.rs", "zenlayer.rs"]);
     }
 
     proptest! {

@@ -37,6 +37,9 @@ pub enum KeyFault {
 /// Members of a JWK that only its owner may know (RFC 7518, section 6).
 const PRIVATE: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 
+/// Members that are looked at. Of any other the name is enough.
+pub const MEMBERS: [&str; 10] = ["kty", "kid", "use", "alg", "key_ops", "n", "e", "crv", "x", "y"];
+
 impl RecipientKey {
     /// Takes a JSON Web Key (RFC 7517). What it does not need to know is left alone.
     pub fn from_jwk(jwk: &Map<String, Value>) -> Result<Self, KeyFault> {

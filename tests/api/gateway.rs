@@ -81,8 +81,21 @@ impl TestGateway {
     }
 
     pub fn reset(&self, token: &str, instance: &str) -> Answer {
-        let body = json!({ "password": PASSWORD }).to_string();
-        self.call("POST", &format!("/v1/instances/{instance}/password-resets"), Some(token), Some(&body))
+        self.reset_with(token, instance, &json!({ "password": PASSWORD }))
+    }
+
+    /// With this body.
+    pub fn reset_with(&self, token: &str, instance: &str, body: &Value) -> Answer {
+        let path = format!("/v1/instances/{instance}/password-resets");
+        self.call("POST", &path, Some(token), Some(&body.to_string()))
+    }
+
+    /// The password that Zenlayer has of the instance.
+    pub fn held(&self, id: &str) -> Option<String> {
+        let told = http::call(self.simulator.addr(), "GET", "/_simulator/instances", None, None).json();
+        let instances = told["instances"].as_array().expect("a list");
+        let held = instances.iter().find(|told| told["instanceId"] == id).expect("the instance");
+        held["password"].as_str().map(str::to_owned)
     }
 
     /// Calls of the action that the simulator saw.

@@ -18,6 +18,7 @@ mod edge;
 mod events;
 mod faults;
 mod gateway;
+mod generated;
 mod identity;
 mod instances;
 mod inventory;
