@@ -60,9 +60,10 @@ fn the_password_is_in_no_log_row_metric_or_problem() {
     let tried = call(gateway.address, "POST", path, Some(&token), Some(&good()));
     assert_eq!(tried.status, 200);
     answers.push(format!("{tried:?}"));
-    let metrics = call(gateway.operations, "GET", "/metrics", None, None).body;
     let held = simulator.get("instances").to_string();
     assert!(held.contains(CANARY), "the password did arrive");
+    let generated = generated(&gateway, &simulator, &mut answers);
+    let metrics = call(gateway.operations, "GET", "/metrics", None, None).body;
     gateway.process.signal("-TERM");
     let mut gateway = gateway;
     assert!(gateway.process.ended().success());
@@ -71,6 +72,9 @@ fn the_password_is_in_no_log_row_metric_or_problem() {
     assert!(log.lines().count() > 50 && log.contains("TRACE"), "the log is at trace");
     for (place, text) in [("log", &log), ("metrics", &metrics), ("answers", &answers.concat())] {
         assert!(!text.contains(CANARY), "the password is in the {place}");
+        for password in &generated {
+            assert!(!text.contains(password), "a generated password is in the {place}");
+        }
         assert!(!text.contains(ACCESS_KEY_PASSWORD), "the access key is in the {place}");
         assert!(
             !text.contains(token.rsplit('.').next().expect("a signature")),
@@ -81,5 +85,47 @@ fn the_password_is_in_no_log_row_metric_or_problem() {
         let bytes = fs::read(folder.path().join(name)).unwrap_or_default();
         let has = |needle: &str| bytes.windows(needle.len()).any(|window| window == needle.as_bytes());
         assert!(!has(CANARY) && !has(ACCESS_KEY_PASSWORD), "{name}");
+        assert!(!generated.iter().any(|password| has(password)), "{name} has a generated password");
     }
+}
+
+/// Passwords made up and set: in the clear, sealed, and without anybody knowing whether they were. All else that is
+/// answered goes to `answers`.
+fn generated(gateway: &Gateway, simulator: &Simulator, answers: &mut Vec<String>) -> Vec<String> {
+    let key = json!({
+        "kty": "EC", "crv": "P-256", "x": "gI0GAILBdu7T53akrFmMyGcsF3n5dO7MmwNBHKW5SV0",
+        "y": "SLW_xSffzlPWrHEVI30DHM_4egVwt3NQqeUD7nMFpps",
+    });
+    let (clear, sealed) = (json!({ "generate": true }), json!({ "generate": true, "recipientKey": key }));
+    let reset = "ResetInstancePassword";
+    let none = json!([]);
+    let lost = json!([{ "fault": "close-after-read", "action": reset, "applied": true }]);
+    let path = "/v1/instances/ins-a/password-resets";
+    let post = |path: &str, body: &serde_json::Value| {
+        call(gateway.address, "POST", path, Some(&payments()), Some(&body.to_string()))
+    };
+    let passwords =
+        [(&clear, &none, 201), (&sealed, &none, 201), (&clear, &lost, 504), (&sealed, &lost, 504)]
+            .into_iter()
+            .map(|(body, fault, status)| {
+                simulator.fault(&fault.to_string());
+                let told = post(path, body);
+                assert_eq!(told.status, status, "{told:?}");
+                let held = simulator.get("instances");
+                let held = held["instances"].as_array().expect("a list").iter();
+                let held = held.clone().find(|held| held["instanceId"] == "ins-a").expect("the instance");
+                let held = held["password"].as_str().expect("a password").to_owned();
+                match told.json()["password"].as_str() {
+                    // Told, as it should be; what is told later must not have it.
+                    Some(password) => assert_eq!(password, held),
+                    None => answers.push(format!("{told:?}")),
+                }
+                let location = told.header("location").expect("a path");
+                answers
+                    .push(format!("{:?}", call(gateway.address, "GET", location, Some(&payments()), None)));
+                held
+            });
+    let passwords = passwords.collect();
+    answers.push(format!("{:?}", post(&format!("{path}?dryRun=true"), &clear)));
+    passwords
 }

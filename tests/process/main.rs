@@ -32,6 +32,7 @@ mod postgres_server;
 mod provider;
 mod scale;
 mod sdk;
+mod sealed;
 mod serve;
 mod simulate;
 mod soak;
