@@ -61,8 +61,8 @@ pub(super) struct InstanceView {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Outlook {
-    /// Policy permits to reset it alone, with a reason, a ticket and a typed password. `dryRun` judges a whole
-    /// request.
+    /// Policy permits to reset it alone, with a reason and a ticket, and with a typed or a generated password. `dryRun`
+    /// judges a whole request.
     #[schema(example = true)]
     allowed: bool,
     /// Nothing but policy stands against it.

@@ -34,6 +34,7 @@ struct Said {
     policies: Vec<String>,
     reason: Option<String>,
     ticket: Option<String>,
+    sealed_password: Option<String>,
     outcome: Option<String>,
     cause: Option<String>,
     upstream_code: Option<String>,
@@ -110,6 +111,7 @@ fn opened(id: ResetId, said: Said, receipt: Position) -> Option<Reset> {
         policies: said.policies,
         created_at: said.time.parse().ok()?,
         finished_at: None,
+        sealed_password: said.sealed_password,
         receipt,
     })
 }

@@ -12,6 +12,8 @@ pub struct Viewer {
     policies: Arc<Policies>,
     revision: Arc<PolicyRevision>,
     asked: Asked,
+    /// The same, with a generated password.
+    generating: Asked,
     /// That a policy cannot be evaluated is told once, however many instances are looked at.
     told: AtomicBool,
 }
@@ -29,17 +31,19 @@ impl Viewer {
 
     /// Whether the caller may see the instance.
     pub fn may_view(&self, told: &Attributes) -> bool {
-        self.may(Action::ViewInstance, told)
+        self.may(Action::ViewInstance, &self.asked, told)
     }
 
-    /// Whether policy permits to reset it: alone, with a reason, a ticket and a typed password.
+    /// Whether policy permits to reset it: alone, with a reason and a ticket, and with a typed password or a generated
+    /// one.
     pub fn may_reset(&self, told: &Attributes) -> bool {
-        self.may(Action::ResetPassword, told)
+        let may = |asked| self.may(Action::ResetPassword, asked, told);
+        may(&self.asked) || may(&self.generating)
     }
 
-    fn may(&self, action: Action, told: &Attributes) -> bool {
-        let question = Question::of_instance(action, &self.asked, told, &self.policies.zone);
-        match self.revision.decide(&self.asked.team, &question) {
+    fn may(&self, action: Action, asked: &Asked, told: &Attributes) -> bool {
+        let question = Question::of_instance(action, asked, told, &self.policies.zone);
+        match self.revision.decide(&asked.team, &question) {
             Verdict::Permitted(_) => true,
             Verdict::Refused(_) => false,
             Verdict::Erred(failed) => {
@@ -62,8 +66,10 @@ impl Policies {
 
     /// What the principal may do with instances, by the revision in force now.
     pub fn viewer(self: &Arc<Self>, principal: &Principal, origin: &Origin) -> Viewer {
-        // Whoever resets can write both down: not to have done so yet is no refusal.
+        // Whoever resets can write both down, and choose the password: not to have done so yet is no refusal.
         let asked = Asked { reason_given: true, ticket_given: true, ..Asked::by(principal, origin) };
-        Viewer { policies: self.clone(), revision: self.current(), asked, told: AtomicBool::new(false) }
+        let generating = Asked { generated: true, ..asked.clone() };
+        let told = AtomicBool::new(false);
+        Viewer { policies: self.clone(), revision: self.current(), asked, generating, told }
     }
 }

@@ -148,6 +148,8 @@ fn a_policy_decides_by_whether_the_password_is_generated() {
         assert!(!told.body.to_lowercase().contains("password"), "a dry run makes nothing that could be told");
     }
     assert_eq!(gateway.resets_sent(), 0);
+    let seen = gateway.get("/v1/instances/pay-1", &payments()).json();
+    assert_eq!(seen["reset"], json!({ "allowed": true, "ready": true, "blockers": [] }), "it can be reset");
     let made = gateway.reset_with(&payments(), "pay-1", &generate()).json();
     assert_eq!(made["policies"], json!(["payments/made-up"]));
     assert_eq!(gateway.records_of("refused", 1)[0].get("generated"), None);

@@ -20,7 +20,8 @@ const LIST: Duration = Duration::from_secs(30);
 
 /// Of the table `resets`, in the order of [`reset_of`].
 pub(super) const COLUMNS: &str = "id, instance, team, status, request_id, upstream_request_id, upstream_code, \
-                                  reason, ticket, policies, created_at, finished_at, writer, sequence, hash";
+                                  reason, ticket, policies, created_at, finished_at, writer, sequence, hash, \
+                                  sealed_password";
 
 /// Connections that read beside whoever writes.
 pub(in crate::audit) struct Reading {
@@ -259,6 +260,7 @@ pub(super) fn reset_of(row: &Row) -> Result<Reset, StoreError> {
             sequence: row.try_get::<_, i64>(13)? as u64,
             hash: row.try_get(14)?,
         },
+        sealed_password: row.try_get(15)?,
     })
 }
 

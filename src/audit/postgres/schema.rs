@@ -65,6 +65,7 @@ const STEPS: [&str; VERSION as usize] = [
         sequence bigint NOT NULL,
         hash text NOT NULL,
         closer text COLLATE "C",
+        sealed_password text,
         CONSTRAINT resets_pkey PRIMARY KEY (id)
     );
     CREATE INDEX resets_sent ON resets (writer) WHERE status = 'sent';

@@ -398,6 +398,7 @@ fn writer_of(fixture: &Fixture, name: &str) -> (Box<dyn Store>, Reset) {
         policies: Vec::new(),
         created_at: "2026-11-24T12:00:00Z".parse().expect("good"),
         finished_at: None,
+        sealed_password: None,
         receipt: position.clone(),
     };
     let record = r#"{"kind":"intent","time":"2026-11-24T12:00:00.000Z"}"#.to_owned();

@@ -71,7 +71,7 @@ fn opens() -> String {
     format!(
         "INSERT INTO resets ({COLUMNS}) SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[],
             $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[],
-            $13::text[], $14::bigint[], $15::text[])"
+            $13::text[], $14::bigint[], $15::text[], $16::text[])"
     )
 }
 
@@ -261,6 +261,7 @@ impl Prepared {
                     &column(|reset| reset.receipt.writer.clone()),
                     &sequences,
                     &column(|reset| reset.receipt.hash.clone()),
+                    &optional(|reset| reset.sealed_password.clone()),
                 ],
             )
             .await

@@ -111,6 +111,7 @@ fn reset() -> Reset {
         policies: vec!["a/b".to_owned(), "c".to_owned()],
         created_at: "2026-11-24T12:00:00.001Z".parse().expect("good"),
         finished_at: None,
+        sealed_password: None,
         receipt: Position { writer: String::new(), sequence: 0, hash: String::new() },
     }
 }
