@@ -122,7 +122,7 @@ fn what_was_decided_is_compared_with_what_would_be_now() {
     let id = made["id"].as_str().expect("an id").to_owned();
     let mut claims = claims("bob", json!(["payments"]));
     claims["scope"] = json!("zengate:break-glass");
-    let body = json!({ "password": "Abcd~1234", "ticket": "OPS-1" }).to_string();
+    let body = json!({ "generate": true, "ticket": "OPS-1" }).to_string();
     let path = "/v1/instances/ins-b/password-resets";
     let refused = call(gateway.address, "POST", path, Some(&token(&claims)), Some(&body));
     assert_eq!(refused.status, 403);
@@ -158,6 +158,7 @@ fn what_was_decided_is_compared_with_what_would_be_now() {
         "  refused    policy\n",
         "  scopes     zengate:break-glass\n",
         "  ticket     given\n",
+        "  password   generated\n  batch size",
         "  may view   no, since no permit fits: a refusal does not say why\n",
         "    false  resource.getTag(\"team\") == \"payments\"\n",
         "  decision   the same\n",
