@@ -114,6 +114,7 @@ fn differing(told: &Reset, row: &Reset) -> Vec<&'static str> {
         ("writer", told.receipt.writer != row.receipt.writer),
         ("sequence", told.receipt.sequence != row.receipt.sequence),
         ("hash", told.receipt.hash != row.receipt.hash),
+        ("sealed_password", told.sealed_password != row.sealed_password),
     ];
     columns.into_iter().filter(|(_, differ)| *differ).map(|(column, _)| column).collect()
 }
