@@ -5,13 +5,17 @@ use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use actix_web::HttpRequest;
+use jiff::Timestamp;
 
 use super::ROUTES;
 use super::problem::{FieldError, Kind, Problem};
+use crate::authz;
 use crate::domain::{NameFault, TeamName};
 
 /// Most faults that one answer names.
 const MOST_FAULTS: usize = 20;
+/// Longest filter in a record, in characters.
+const LONGEST_FILTER: usize = 1024;
 
 /// What a route was asked with.
 #[derive(Debug, Default)]
@@ -54,6 +58,15 @@ impl Query {
         self.parameters.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
     }
 
+    /// What was asked for, as a query, for the record of a read. A page's place and length are no part of it.
+    pub(super) fn given(&self, names: &[&str]) -> Option<String> {
+        let names = names.iter().filter(|name| !["limit", "cursor"].contains(name));
+        let given = names.filter_map(|name| Some((*name, self.text(name)?)));
+        let mut text = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(given).finish();
+        text.truncate(LONGEST_FILTER);
+        Some(text).filter(|text| !text.is_empty())
+    }
+
     /// `true` or `false`; false when not given.
     pub(super) fn flag(&self, name: &str) -> Result<bool, Problem> {
         match self.text(name) {
@@ -91,6 +104,11 @@ impl Faults {
         read(query.text(name)?).map_err(|fault| self.add(name, format!("`{name}`: {fault}."))).ok()
     }
 
+    /// A time, if it is given: the first whole millisecond that is not before it.
+    pub(super) fn time(&mut self, query: &Query, name: &str) -> Option<Timestamp> {
+        self.read(query, name, authz::time).map(whole_milliseconds)
+    }
+
     /// A whole number within `bounds`, or the default.
     pub(super) fn number(
         &mut self,
@@ -115,6 +133,12 @@ impl Faults {
     }
 }
 
+/// Resets and records tell whole milliseconds: the first of them that is not before this time.
+fn whole_milliseconds(time: Timestamp) -> Timestamp {
+    let begun = time.subsec_nanosecond() % 1_000_000 != 0;
+    Timestamp::from_millisecond(time.as_millisecond() + i64::from(begun)).unwrap_or(time)
+}
+
 fn parameters(request: &HttpRequest) -> &'static [&'static str] {
     let pattern = request.match_pattern();
     let route = ROUTES
@@ -131,4 +155,23 @@ pub(super) fn segment<T: FromStr<Err = NameFault>>(request: &HttpRequest, name: 
             vec![FieldError::parameter(name, format!("`{name}`: {fault}."))],
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_within_a_millisecond_is_after_the_record_of_its_beginning() {
+        for (given, first) in [
+            ("2026-11-24T12:00:00Z", "2026-11-24T12:00:00Z"),
+            ("2026-11-24T12:00:00.001Z", "2026-11-24T12:00:00.001Z"),
+            ("2026-11-24T12:00:00.0010001Z", "2026-11-24T12:00:00.002Z"),
+            ("2026-11-24T12:00:00.9999Z", "2026-11-24T12:00:01Z"),
+            ("2026-11-24T13:00:00.5+01:00", "2026-11-24T12:00:00.5Z"),
+        ] {
+            let time = |text: &str| text.parse::<Timestamp>().expect("a time");
+            assert_eq!(whole_milliseconds(time(given)), time(first), "{given}");
+        }
+    }
 }
