@@ -57,7 +57,7 @@ impl Reader {
         self.off(move |source| source.page(&filter, order, after.as_ref(), limit)).await
     }
 
-    async fn off<T: Send + 'static>(
+    pub(super) async fn off<T: Send + 'static>(
         &self,
         read: impl FnOnce(&dyn Source) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, ReadError> {

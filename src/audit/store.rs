@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::record::Kind;
 use super::{Position, Reset, postgres, sqlite};
 use crate::config;
-use crate::domain::{InstanceId, Outcome, RequestId, ResetId, TeamName};
+use crate::domain::{InstanceId, Outcome, RequestId, ResetId, Status, TeamName};
 
 /// What a record changes in the projection.
 pub(super) enum Projection {
@@ -58,6 +58,26 @@ pub struct Filter {
     pub since: Option<Timestamp>,
     /// Before this time.
     pub until: Option<Timestamp>,
+}
+
+/// Resets that lie side by side in a store, in the order of `(created_at, id)`.
+#[derive(Debug, Clone)]
+pub(super) struct Stretch {
+    pub(super) shelf: Shelf,
+    /// Of this time and later.
+    pub(super) since: Option<Timestamp>,
+    /// Of before this time; with an id, those of this very time that have a smaller one too.
+    pub(super) before: Option<(Timestamp, Option<ResetId>)>,
+}
+
+/// What the resets of a stretch have in common: each has an index of its own.
+#[derive(Debug, Clone)]
+pub(super) enum Shelf {
+    All,
+    Status(Status),
+    Team(TeamName),
+    TeamAndStatus(TeamName, Status),
+    Instance(InstanceId),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -123,6 +143,9 @@ pub(super) trait Source: Send + Sync {
 
     /// Up to `limit` resets whose id comes after this one, in the order of their ids.
     fn resets_after(&self, id: Option<ResetId>, limit: usize) -> Result<Vec<Reset>, StoreError>;
+
+    /// Up to `limit` resets of this stretch, newest first. It looks at no others.
+    fn history(&self, stretch: &Stretch, limit: usize) -> Result<Vec<Reset>, StoreError>;
 
     /// The first and the last record of every chain, in the order of the writers' names, which is that of their
     /// starts.

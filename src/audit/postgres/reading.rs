@@ -11,7 +11,9 @@ use super::runtime::Runtime;
 use super::schema::{self, VERSION};
 use super::session::{Server, Session};
 use super::{Settings, late};
-use crate::audit::store::{ChainEnds, Filter, OpenError, Order, Place, Source, StoreError, Stored};
+use crate::audit::store::{
+    ChainEnds, Filter, OpenError, Order, Place, Shelf, Source, StoreError, Stored, Stretch,
+};
 use crate::audit::{Position, Reset};
 use crate::domain::{ResetId, Status, rfc3339};
 
@@ -119,6 +121,11 @@ impl Source for Reading {
         rows.iter().map(reset_of).collect()
     }
 
+    fn history(&self, stretch: &Stretch, limit: usize) -> Result<Vec<Reset>, StoreError> {
+        let (sql, query) = history(stretch, limit);
+        self.rows(LIST, &sql, &query.parameters())?.iter().map(reset_of).collect()
+    }
+
     fn chains(&self) -> Result<Vec<ChainEnds>, StoreError> {
         // From one writer's name to the next: a scan of all records would take as long as there are many.
         let sql = "WITH RECURSIVE names (writer) AS (
@@ -189,11 +196,9 @@ impl Source for Reading {
         let sql = format!(
             "SELECT writer, sequence, hash, record FROM records WHERE {} \
              ORDER BY \"time\" {direction}, writer {direction}, sequence {direction} LIMIT {limit}",
-            if query.conditions.is_empty() { "true".to_owned() } else { query.conditions.join(" AND ") }
+            query.conditions()
         );
-        let values: Vec<Parameter<'_>> =
-            query.values.iter().map(|(value, kind)| (&**value, kind.clone())).collect();
-        self.rows(LIST, &sql, &values)?.iter().map(stored).collect()
+        self.rows(LIST, &sql, &query.parameters())?.iter().map(stored).collect()
     }
 
     fn exported(&self) -> Result<BTreeMap<String, u64>, StoreError> {
@@ -201,6 +206,34 @@ impl Source for Reading {
         let exported = rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get::<_, i64>(1)? as u64)));
         exported.collect()
     }
+}
+
+/// Each shelf has an index of one text, its key: no other yields its order or its bounds. Were the parts compared by
+/// themselves, PostgreSQL might go through everybody's resets in the order of time to find one team's.
+fn history(Stretch { shelf, since, before }: &Stretch, limit: usize) -> (String, Query) {
+    let (parts, common) = match shelf {
+        Shelf::All => ("", String::new()),
+        Shelf::Status(status) => ("status || ' ' || ", format!("{} ", status.as_str())),
+        Shelf::Team(team) => ("team || ' ' || ", format!("{team} ")),
+        Shelf::TeamAndStatus(team, status) => {
+            ("team || ' ' || status || ' ' || ", format!("{team} {} ", status.as_str()))
+        }
+        Shelf::Instance(instance) => ("instance || ' ' || ", format!("{instance} ")),
+    };
+    // No time begins with a tilde, which is more than any digit; and a time alone is less than with an id.
+    let before = match before {
+        None => "~".to_owned(),
+        Some((at, None)) => rfc3339(*at),
+        Some((at, Some(id))) => format!("{} {id}", rfc3339(*at)),
+    };
+    let key = format!("{parts}created_at || ' ' || id");
+    let mut query = Query::default();
+    query.compare(&key, ">=", Some(format!("{common}{}", since.map_or_else(String::new, rfc3339))));
+    query.compare(&key, "<", Some(format!("{common}{before}")));
+    let limit = query.number(limit as i64);
+    let conditions = query.conditions();
+    let sql = format!("SELECT {COLUMNS} FROM resets WHERE {conditions} ORDER BY {key} DESC LIMIT {limit}");
+    (sql, query)
 }
 
 /// Conditions, and the values of their places.
@@ -216,6 +249,15 @@ impl Query {
             let place = self.text(value);
             self.conditions.push(format!("{column} {operator} {place}"));
         }
+    }
+
+    /// All of them.
+    fn conditions(&self) -> String {
+        if self.conditions.is_empty() { "true".to_owned() } else { self.conditions.join(" AND ") }
+    }
+
+    fn parameters(&self) -> Vec<Parameter<'_>> {
+        self.values.iter().map(|(value, kind)| (&**value, kind.clone())).collect()
     }
 
     fn text(&mut self, value: String) -> String {
@@ -272,4 +314,61 @@ fn parsed<T: FromStr>(row: &Row, column: usize) -> Result<T, StoreError> {
 /// The store holds what this program does not write.
 fn unreadable(column: &str) -> StoreError {
     StoreError::Unavailable(format!("resets.{column} is not as zengate writes it"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::postgres::server_for_tests::shared;
+    use crate::audit::store;
+    use crate::config;
+
+    /// Ten teams with a thousand resets each, a hundred of each instance, one in a hundred rejected.
+    const FILL: &str = "INSERT INTO resets (id, instance, team, status, request_id, policies, created_at, writer, sequence, hash)
+        SELECT gen_random_uuid(), 'pay-' || n % 100, 'team-' || n % 10,
+            CASE WHEN n / 10 % 100 = 0 THEN 'rejected' ELSE 'accepted' END, 'r', '[]',
+            to_char(timestamp '2026-11-24' + n * interval '1 s', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"'), 'w', n, 'h'
+        FROM generate_series(1, 10000) AS n;";
+
+    #[test]
+    fn every_stretch_is_found_by_its_index_alone() {
+        let (server, folder) = (shared(), tempfile::tempdir().expect("a folder"));
+        let (database, url) = (server.database(), folder.path().join("url"));
+        std::fs::write(&url, server.url(&database)).expect("written");
+        let settings = config::Audit::postgres(&url);
+        drop(store::open(&settings).unwrap_or_else(|error| panic!("{error}")));
+        server.sql(&database, &format!("{FILL} ANALYZE resets"));
+        let config::AuditStore::Postgres { url, url_file, connections, lease } = &settings.store else {
+            panic!("it is PostgreSQL")
+        };
+        let (connections, lease, timeout) = (*connections, *lease, settings.timeout);
+        let reading = Reading::open(&Settings { url, url_file, connections, lease, timeout });
+        let reading = reading.unwrap_or_else(|error| panic!("{error}"));
+        let team = || "team-7".parse().expect("a name");
+        let at = "2026-11-24T00:50:00.000Z".parse().expect("a time");
+        for (shelf, index) in [
+            (Shelf::All, "resets_by_time"),
+            (Shelf::Status(Status::Rejected), "resets_by_status"),
+            (Shelf::Team(team()), "resets_by_team"),
+            (Shelf::TeamAndStatus(team(), Status::Rejected), "resets_by_team_and_status"),
+            (Shelf::Instance("pay-7".parse().expect("an id")), "resets_by_instance"),
+        ] {
+            let bounds = [None, Some((at, None)), Some((at, Some(ResetId::generate())))];
+            for (since, before) in [None, Some(at)].into_iter().flat_map(|at| bounds.map(|b| (at, b))) {
+                let stretch = Stretch { shelf: shelf.clone(), since, before };
+                let (sql, query) = history(&stretch, 51);
+                let rows = reading.rows(LIST, &format!("EXPLAIN (COSTS OFF) {sql}"), &query.parameters());
+                let plan: Vec<String> = rows.expect("a plan").iter().map(|row| row.get(0)).collect();
+                // A short one may be sorted after it is read, which is a bitmap's scan.
+                let scans = plan.iter().filter(|line| line.contains("Scan") && !line.contains("Bitmap Heap"));
+                let scans: Vec<_> = scans.map(|line| line.split(' ').any(|word| word == index)).collect();
+                assert_eq!(scans, [true], "by {index}: {stretch:?}: {plan:#?}");
+                let bounded = |line: &String| {
+                    line.contains("Index Cond: ") && line.contains(">= '") && line.contains("< '")
+                };
+                assert!(plan.iter().any(bounded), "within both bounds: {stretch:?}: {plan:#?}");
+                assert!(!plan.iter().any(|line| line.contains("Filter")), "looks at no others: {plan:#?}");
+            }
+        }
+    }
 }

@@ -59,7 +59,7 @@ const STEPS: [&str; VERSION as usize] = [
         reason text,
         ticket text,
         policies text NOT NULL,
-        created_at text NOT NULL,
+        created_at text COLLATE "C" NOT NULL,
         finished_at text,
         writer text COLLATE "C" NOT NULL,
         sequence bigint NOT NULL,
@@ -70,6 +70,11 @@ const STEPS: [&str; VERSION as usize] = [
     );
     CREATE INDEX resets_sent ON resets (writer) WHERE status = 'sent';
     CREATE INDEX resets_by_intent ON resets (writer, sequence);
+    CREATE INDEX resets_by_time ON resets ((created_at || ' ' || id));
+    CREATE INDEX resets_by_status ON resets ((status || ' ' || created_at || ' ' || id));
+    CREATE INDEX resets_by_team ON resets ((team || ' ' || created_at || ' ' || id));
+    CREATE INDEX resets_by_team_and_status ON resets ((team || ' ' || status || ' ' || created_at || ' ' || id));
+    CREATE INDEX resets_by_instance ON resets ((instance || ' ' || created_at || ' ' || id));
     CREATE TABLE writers (
         writer text COLLATE "C" NOT NULL,
         started timestamptz NOT NULL,

@@ -8,7 +8,9 @@ use rusqlite::types::{ToSql, Type};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::schema;
-use crate::audit::store::{ChainEnds, Filter, OpenError, Order, Place, Source, StoreError, Stored};
+use crate::audit::store::{
+    ChainEnds, Filter, OpenError, Order, Place, Shelf, Source, StoreError, Stored, Stretch,
+};
 use crate::audit::{Kind, Position, Reset};
 use crate::domain::{ResetId, Status, rfc3339};
 
@@ -44,6 +46,15 @@ impl Source for Reading {
         let mut statement = connection.prepare_cached(&next)?;
         let after = id.map_or_else(String::new, |id| id.to_string());
         let resets = statement.query_map(params![after, limit as i64], reset_of)?;
+        Ok(resets.collect::<Result<_, _>>()?)
+    }
+
+    fn history(&self, stretch: &Stretch, limit: usize) -> Result<Vec<Reset>, StoreError> {
+        let (sql, values) = history(stretch, limit);
+        let connection = self.connection();
+        let mut statement = connection.prepare_cached(&sql)?;
+        let values = rusqlite::params_from_iter(values.iter().map(|value| &**value));
+        let resets = statement.query_map(values, reset_of)?;
         Ok(resets.collect::<Result<_, _>>()?)
     }
 
@@ -136,6 +147,46 @@ impl Source for Reading {
     }
 }
 
+/// Both bounds are always given, so that each shelf has one statement, and no plan begins at the newest reset of all.
+/// The index is named since SQLite, left to choose, reads all of a team's resets for the few of one status.
+fn history(Stretch { shelf, since, before }: &Stretch, limit: usize) -> (String, Vec<Box<dyn ToSql>>) {
+    let mut query = Query::default();
+    let index = match shelf {
+        Shelf::All => "resets_by_time",
+        Shelf::Status(status) => {
+            query.equal("status", Some(status.as_str().to_owned()));
+            "resets_by_status"
+        }
+        Shelf::Team(team) => {
+            query.equal("team", Some(team.to_string()));
+            "resets_by_team"
+        }
+        Shelf::TeamAndStatus(team, status) => {
+            query.equal("team", Some(team.to_string()));
+            query.equal("status", Some(status.as_str().to_owned()));
+            "resets_by_team_and_status"
+        }
+        Shelf::Instance(instance) => {
+            query.equal("instance", Some(instance.to_string()));
+            "resets_by_instance"
+        }
+    };
+    query.compare("created_at", ">=", Some(since.map_or_else(String::new, rfc3339)));
+    // No time is written with a tilde, which is more than any digit; and no id is empty.
+    let (at, id) = before.map_or_else(
+        || ("~".to_owned(), String::new()),
+        |(at, id)| (rfc3339(at), id.map_or_else(String::new, |id| id.to_string())),
+    );
+    query.conditions.push("(created_at, id) < (?, ?)".to_owned());
+    query.values.extend([Box::new(at) as Box<dyn ToSql>, Box::new(id), Box::new(limit as i64)]);
+    let conditions = query.conditions.join(" AND ");
+    let sql = format!(
+        "SELECT {COLUMNS} FROM resets INDEXED BY {index} WHERE {conditions} \
+         ORDER BY created_at DESC, id DESC LIMIT ?"
+    );
+    (sql, query.values)
+}
+
 /// Conditions, and the values of their places.
 #[derive(Default)]
 struct Query {
@@ -196,4 +247,45 @@ fn parsed<T: FromStr>(row: &Row<'_>, column: usize) -> Result<T, rusqlite::Error
 /// The store holds what this program does not write.
 fn unreadable(column: usize) -> rusqlite::Error {
     rusqlite::Error::InvalidColumnType(column, "not as zengate writes it".to_owned(), Type::Text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::TeamName;
+
+    /// How SQLite goes about it.
+    fn plan(stretch: &Stretch) -> String {
+        let folder = tempfile::tempdir().expect("a folder");
+        let connection = schema::open(&folder.path().join("trail.db")).expect("a store");
+        let (sql, values) = history(stretch, 50);
+        let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("a query");
+        let values = rusqlite::params_from_iter(values.iter().map(|value| &**value));
+        let steps = statement.query_map(values, |row| row.get::<_, String>(3)).expect("a plan");
+        steps.collect::<Result<Vec<_>, _>>().expect("a plan").join("; ")
+    }
+
+    #[test]
+    fn every_stretch_is_found_by_its_index_alone() {
+        let (team, at) = ("payments".parse::<TeamName>().expect("a name"), Timestamp::UNIX_EPOCH);
+        for (shelf, index) in [
+            (Shelf::All, "resets_by_time ("),
+            (Shelf::Status(Status::Rejected), "resets_by_status (status=? AND "),
+            (Shelf::Team(team.clone()), "resets_by_team (team=? AND "),
+            (
+                Shelf::TeamAndStatus(team, Status::Rejected),
+                "resets_by_team_and_status (team=? AND status=? AND ",
+            ),
+            (Shelf::Instance("pay-1".parse().expect("an id")), "resets_by_instance (instance=? AND "),
+        ] {
+            let bounds = "created_at>? AND (created_at,id)<(?,?))";
+            let expected = format!("SEARCH resets USING INDEX {index}{bounds}");
+            for since in [None, Some(at)] {
+                for before in [None, Some((at, None)), Some((at, Some(ResetId::generate())))] {
+                    let stretch = Stretch { shelf: shelf.clone(), since, before };
+                    assert_eq!(plan(&stretch), expected, "nor is anything sorted: {stretch:?}");
+                }
+            }
+        }
+    }
 }

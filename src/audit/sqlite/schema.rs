@@ -69,6 +69,11 @@ pub(super) const STEPS: [&str; VERSION as usize] = [
     CREATE INDEX records_by_reset ON records (reset, time, writer, sequence) WHERE reset IS NOT NULL;
     CREATE INDEX records_by_request ON records (request, time, writer, sequence) WHERE request IS NOT NULL;
     ALTER TABLE resets ADD COLUMN sealed_password TEXT;
+    CREATE INDEX resets_by_time ON resets (created_at, id);
+    CREATE INDEX resets_by_status ON resets (status, created_at, id);
+    CREATE INDEX resets_by_team ON resets (team, created_at, id);
+    CREATE INDEX resets_by_team_and_status ON resets (team, status, created_at, id);
+    CREATE INDEX resets_by_instance ON resets (instance, created_at, id);
     CREATE TABLE exported (writer TEXT PRIMARY KEY, sequence INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE schema_version (version INTEGER NOT NULL) STRICT;
     INSERT INTO schema_version VALUES (2);",

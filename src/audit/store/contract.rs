@@ -6,7 +6,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::audit::postgres::server_for_tests::shared;
 use crate::audit::record::Chain;
-use crate::domain::Rejection;
+use crate::domain::{Rejection, Status};
 
 /// A place for one test's trail.
 struct Here {
@@ -68,6 +68,7 @@ contract! {
     a_group_is_kept_whole_or_not_at_all
     a_place_in_a_chain_is_taken_once
     pages_hold_what_fits_in_both_orders
+    a_stretch_of_resets_holds_what_fits_and_the_newest_first
     chains_are_told_by_their_ends
     the_sinks_place_is_kept
     a_reset_opens_and_closes_within_a_group_and_later
@@ -288,6 +289,60 @@ fn paged(source: &dyn Source, filter: &Filter, order: Order) -> Vec<Stored> {
         paged.extend(page);
         if !full {
             return paged;
+        }
+    }
+}
+
+fn a_stretch_of_resets_holds_what_fits_and_the_newest_first(here: &Here) {
+    let mut store = here.open();
+    let source = here.source();
+    let time = |n: i64| Timestamp::from_millisecond(1_790_000_000_000 + n).expect("a time");
+    let (teams, instances) = (["a", "a-b", "b"], ["Ins-1", "ins-1"]);
+    let statuses = [Status::Sent, Status::Accepted, Status::NotSent];
+    let made = (0..90_usize).map(|n| Reset {
+        team: teams[n % 3].parse().expect("good"),
+        status: statuses[n / 3 % 3],
+        instance: instances[n % 2].parse().expect("good"),
+        // Ten at a time have the same.
+        created_at: time(n as i64 / 10),
+        ..reset()
+    });
+    let mut resets: Vec<_> = made.collect();
+    store.replace_projection(&mut resets.clone().into_iter().map(Ok)).expect("replaced");
+    resets.sort_by_key(|reset| std::cmp::Reverse((reset.created_at, reset.id.to_string())));
+    let (team, instance) = (resets[0].team.clone(), resets[0].instance.clone());
+    let one = resets[35].clone();
+    for shelf in [
+        Shelf::All,
+        Shelf::Status(Status::Accepted),
+        Shelf::Team(team.clone()),
+        Shelf::TeamAndStatus(team, Status::NotSent),
+        Shelf::Instance(instance),
+    ] {
+        for since in [None, Some(time(0)), Some(time(3)), Some(time(9))] {
+            for before in
+                [None, Some((time(5), None)), Some((one.created_at, Some(one.id))), Some((time(0), None))]
+            {
+                let fits = |reset: &&Reset| {
+                    let shelved = match &shelf {
+                        Shelf::All => true,
+                        Shelf::Status(status) => reset.status == *status,
+                        Shelf::Team(team) => reset.team == *team,
+                        Shelf::TeamAndStatus(team, status) => reset.team == *team && reset.status == *status,
+                        Shelf::Instance(instance) => reset.instance == *instance,
+                    };
+                    let before = before.is_none_or(|(at, id)| {
+                        let same = id.is_some_and(|id| {
+                            reset.created_at == at && reset.id.to_string() < id.to_string()
+                        });
+                        reset.created_at < at || same
+                    });
+                    shelved && before && since.is_none_or(|since| since <= reset.created_at)
+                };
+                let expected: Vec<_> = resets.iter().filter(fits).take(25).cloned().collect();
+                let stretch = Stretch { shelf: shelf.clone(), since, before };
+                assert_eq!(source.history(&stretch, 25).expect("readable"), expected, "{stretch:?}");
+            }
         }
     }
 }
