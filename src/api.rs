@@ -6,6 +6,7 @@ mod client;
 mod cors;
 mod cursor;
 mod edge;
+mod history;
 mod instances;
 mod openapi;
 pub mod ops;
@@ -56,6 +57,7 @@ pub const ROUTES: &[Route] = &[
     route("POST", "/v1/instances/{instanceId}/password-resets", &["dryRun"]),
     route("GET", "/v1/instances", instances::PARAMETERS),
     route("GET", "/v1/instances/{instanceId}", &[]),
+    route("GET", "/v1/password-resets", history::PARAMETERS),
     route("GET", "/v1/password-resets/{id}", &[]),
     route("GET", "/v1/audit", audit::PARAMETERS),
     route("GET", "/v1/whoami", &[]),
@@ -117,6 +119,7 @@ pub fn configure(service: &mut web::ServiceConfig) {
         .service(reset::create)
         .service(instances::list)
         .service(instances::read)
+        .service(history::list)
         .service(reset::read)
         .service(audit::list)
         .service(whoami::whoami)

@@ -33,7 +33,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use cedar_policy::{Authorizer, Decision, Effect, Policy, PolicyId, PolicySet};
 use jiff::tz::TimeZone;
 
-use crate::authn::{Identity, Origin, Principal};
+use crate::authn::Identity;
 use crate::domain::{Revision, TeamName};
 use crate::inventory::{Attributes, Seen};
 use crate::metrics::Metrics;
@@ -311,22 +311,6 @@ impl Policies {
         };
         let explanation = may_view.then_some(explanation);
         Err(Box::new(Denied { seen, revision: revision.id().clone(), explanation, forbids }))
-    }
-
-    /// Whether the principal may read the resets of `owner`.
-    pub fn may_view_resets(&self, principal: &Principal, origin: &Origin, owner: &TeamName) -> bool {
-        let revision = self.current();
-        let asked = Asked::by(principal, origin);
-        let owner = Owner::Team(owner.clone());
-        let question = Question::of_owner(Action::ViewReset, &asked, &owner, &self.zone);
-        match revision.decide_of_owner(Action::ViewReset, &asked.team, &owner, &question) {
-            Verdict::Permitted(_) => true,
-            Verdict::Refused(_) => false,
-            Verdict::Erred(failed) => {
-                self.failed(&revision, principal.team(), &failed);
-                false
-            }
-        }
     }
 
     /// Counts and logs a decision that no policy could make.

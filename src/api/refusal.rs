@@ -168,6 +168,11 @@ pub(super) fn not_viewable() -> Problem {
     Problem::new(Kind::Forbidden, FORBIDDEN)
 }
 
+/// A forbid bites on what needs no permit.
+pub(super) fn own_resets_forbidden() -> Problem {
+    Problem::new(Kind::Forbidden, "A policy forbids the acting team to read its resets.")
+}
+
 fn denied_problem(explanation: Option<&Explanation>) -> Problem {
     let Some(explanation) = explanation else { return not_viewable() };
     let detail = match explanation {

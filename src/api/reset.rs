@@ -123,7 +123,7 @@ pub(super) struct ResetView {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Status, example = "accepted")]
 #[serde(rename_all = "snake_case")]
-enum StatusName {
+pub(super) enum StatusName {
     Sent,
     Accepted,
     Rejected,
@@ -336,13 +336,13 @@ pub(super) async fn read(
     // Another team's reset looks like none at all; a forbid on one's own says so.
     let missing = || Problem::new(Kind::NotFound, "The acting team has no reset with this id.");
     let reset = found.ok_or_else(missing)?;
-    if gateway.policies.may_view_resets(&principal, context.origin(), &reset.team) {
+    if gateway.policies.viewer(&principal, context.origin()).may_view_resets(&reset.team) {
         return Ok(HttpResponse::Ok().json(ResetView::from(&reset)));
     }
     let facts = caller_facts(principal.identity(), context.origin()).team(principal.team().as_str());
     gateway.refuse(principal.identity(), &facts.action("ViewReset").refused(Why::Policy));
     if reset.team == *principal.team() {
-        return Err(Problem::new(Kind::Forbidden, "A policy forbids the acting team to read its resets."));
+        return Err(refusal::own_resets_forbidden());
     }
     Err(missing())
 }

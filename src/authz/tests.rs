@@ -3,7 +3,7 @@ pub(super) mod properties;
 use std::path::Path;
 
 use super::*;
-use crate::authn::{Call, Identity};
+use crate::authn::{Call, Identity, Origin};
 use crate::domain::{NewPassword, Password, ResetRequest};
 use crate::inventory::{Agent, Attributes, Tag};
 
@@ -231,15 +231,15 @@ fn a_forbid_that_errs_refuses() {
 #[test]
 fn resets_are_read_by_their_team_unless_forbidden() {
     let auditors = r#"@id("read-payments") permit (principal in Team::"auditors", action == Action::"ViewReset", resource == Team::"payments");"#;
-    let open = policies("", &[("auditors", auditors)]);
-    let closed = policies(
-        r#"@id("no") forbid (principal, action == Action::"ViewReset", resource);"#,
-        &[("auditors", auditors)],
-    );
-    let reads = |policies: &Policies, team: &str, owner: &str| {
+    let open = Arc::new(policies("", &[("auditors", auditors)]));
+    let forbid = r#"@id("no") forbid (principal, action == Action::"ViewReset", resource);"#;
+    let closed = Arc::new(policies(forbid, &[("auditors", auditors)]));
+    let reads = |policies: &Arc<Policies>, team: &str, owner: &str| {
         let owner = owner.parse().expect("a name");
-        policies.may_view_resets(&call(team, false).principal, &origin(), &owner)
+        policies.viewer(&call(team, false).principal, &origin()).may_view_resets(&owner)
     };
+    let others = |team: &str| open.viewer(&call(team, false).principal, &origin()).may_view_others_resets();
+    assert_eq!(["payments", "web", "auditors"].map(others), [false, false, true], "who has a permit at all");
     for (team, owner, when_open) in [
         ("payments", "payments", true),
         ("web", "payments", false),

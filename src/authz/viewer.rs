@@ -1,13 +1,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use cedar_policy::Effect;
+
 use super::question::{Action, Asked, Question};
-use super::{Policies, PolicyRevision, Verdict};
+use super::{Owner, Policies, PolicyRevision, Verdict};
 use crate::authn::{Call, Origin, Principal};
 use crate::domain::TeamName;
 use crate::inventory::Attributes;
 
-/// One caller's eye on instances, on one revision of the policies.
+/// One caller's eye on instances and resets, on one revision of the policies.
 pub struct Viewer {
     policies: Arc<Policies>,
     revision: Arc<PolicyRevision>,
@@ -41,9 +43,26 @@ impl Viewer {
         may(&self.asked) || may(&self.generating)
     }
 
+    /// Whether the caller may read the resets of `owner`.
+    pub fn may_view_resets(&self, owner: &TeamName) -> bool {
+        let (action, team, owner) = (Action::ViewReset, &self.asked.team, Owner::Team(owner.clone()));
+        let question = Question::of_owner(action, &self.asked, &owner, &self.policies.zone);
+        self.granted(self.revision.decide_of_owner(action, team, &owner, &question))
+    }
+
+    /// Whether there may be another team whose resets the caller may read: without a permit there is none.
+    pub fn may_view_others_resets(&self) -> bool {
+        let rules = self.revision.rules(&self.asked.team);
+        rules.speaking_of(Action::ViewReset).any(|rule| rule.effect == Effect::Permit)
+    }
+
     fn may(&self, action: Action, asked: &Asked, told: &Attributes) -> bool {
         let question = Question::of_instance(action, asked, told, &self.policies.zone);
-        match self.revision.decide(&asked.team, &question) {
+        self.granted(self.revision.decide(&asked.team, &question))
+    }
+
+    fn granted(&self, verdict: Verdict) -> bool {
+        match verdict {
             Verdict::Permitted(_) => true,
             Verdict::Refused(_) => false,
             Verdict::Erred(failed) => {
@@ -64,7 +83,7 @@ impl Policies {
         viewer.may_view(told) || viewer.may_reset(told)
     }
 
-    /// What the principal may do with instances, by the revision in force now.
+    /// What the principal may see and do, by the revision in force now.
     pub fn viewer(self: &Arc<Self>, principal: &Principal, origin: &Origin) -> Viewer {
         // Whoever resets can write both down, and choose the password: not to have done so yet is no refusal.
         let asked = Asked { reason_given: true, ticket_given: true, ..Asked::by(principal, origin) };

@@ -70,6 +70,9 @@ impl Effort {
 }
 
 impl Status {
+    /// All there are.
+    pub const ALL: [Self; 5] = [Self::Sent, Self::Accepted, Self::Rejected, Self::Unknown, Self::NotSent];
+
     /// As answers, records and metrics write it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -83,9 +86,7 @@ impl Status {
 
     /// The reverse of [`Self::as_str`].
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Sent, Self::Accepted, Self::Rejected, Self::Unknown, Self::NotSent]
-            .into_iter()
-            .find(|status| status.as_str() == name)
+        Self::ALL.into_iter().find(|status| status.as_str() == name)
     }
 }
 

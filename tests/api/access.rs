@@ -56,6 +56,10 @@ fn every_route_treats_every_caller_as_the_table_says() {
             (format!("/v1/password-resets/{id}"), [401, 401, 401, 200, 404, 403, 400, 404, 403]),
         ),
         ("GET /v1/audit", ("/v1/audit".to_owned(), [401, 401, 401, 403, 403, 403, 400, 403, 403])),
+        (
+            "GET /v1/password-resets",
+            ("/v1/password-resets".to_owned(), [401, 401, 401, 200, 200, 403, 400, 200, 403]),
+        ),
         ("GET /v1/whoami", ("/v1/whoami".to_owned(), [401, 401, 401, 200, 200, 200, 200, 200, 200])),
         ("GET /openapi.json", ("/openapi.json".to_owned(), open)),
         ("GET /docs", ("/docs".to_owned(), [308; 9])),

@@ -19,6 +19,7 @@ mod events;
 mod faults;
 mod gateway;
 mod generated;
+mod history;
 mod identity;
 mod instances;
 mod inventory;
