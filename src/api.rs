@@ -1,6 +1,7 @@
 //! Every route, one list; requests in, problems out. Only this module and `app` know actix-web.
 
 mod audit;
+mod batch;
 mod body;
 mod client;
 mod cors;
@@ -11,6 +12,7 @@ mod instances;
 mod openapi;
 pub mod ops;
 mod outlook;
+mod prefer;
 mod principal;
 mod problem;
 mod query;
@@ -34,6 +36,7 @@ use crate::authn::Authenticator;
 use crate::domain::Alphabet;
 use crate::metrics::Metrics;
 
+pub use batch::Batches;
 pub use cors::cross_origin;
 pub use cursor::Cursors;
 pub use edge::{RootSpan, edge};
@@ -55,6 +58,7 @@ pub struct Route {
 /// All of them; what is not in this list is 404.
 pub const ROUTES: &[Route] = &[
     route("POST", "/v1/instances/{instanceId}/password-resets", &["dryRun"]),
+    route("POST", "/v1/password-resets", &["dryRun"]),
     route("GET", "/v1/instances", instances::PARAMETERS),
     route("GET", "/v1/instances/{instanceId}", &[]),
     route("GET", "/v1/password-resets", history::PARAMETERS),
@@ -80,6 +84,7 @@ pub struct Shared {
     pub cursors: Arc<Cursors>,
     /// What generated passwords are made of.
     pub alphabet: Arc<Alphabet>,
+    pub batches: Batches,
     /// Pages that are made at the same time.
     pub pages: Arc<Semaphore>,
 }
@@ -117,6 +122,7 @@ impl Drain {
 pub fn configure(service: &mut web::ServiceConfig) {
     service
         .service(reset::create)
+        .service(batch::create)
         .service(instances::list)
         .service(instances::read)
         .service(history::list)

@@ -15,7 +15,7 @@ use actix_web::{App as ActixApp, HttpServer, web};
 use tokio::sync::{Semaphore, oneshot};
 
 use crate::api::ops::{self, Health};
-use crate::api::{Cursors, Drain, Shared};
+use crate::api::{Batches, Cursors, Drain, Shared};
 use crate::audit::{OpenError, Trail};
 use crate::authn::{Authenticator, IssuerFault};
 use crate::authz::{Policies, PolicyFaults, PolicyRevision};
@@ -155,6 +155,7 @@ impl App {
                 trusted_proxies: config.server.trusted_proxies.into(),
                 drain: drain.clone(),
                 cursors: Arc::new(Cursors::new(upstream.access_key.secret.expose())),
+                batches: Batches::new(config.batch, upstream.timeout),
                 alphabet: Arc::new(Alphabet::new(config.generated.exclude_look_alikes)),
                 pages: Arc::new(Semaphore::new(config.server.workers)),
             },

@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 use crate::authn::{Identity, Origin};
 use crate::authz::Authorized;
 use crate::config;
-use crate::domain::{Effort, InstanceId, Outcome, RequestId, ResetId, Status, TeamName};
+use crate::domain::{Effort, InstanceId, Outcome, RequestId, ResetId, Status, TeamName, Unsent};
 use crate::http::{Digest, Target};
 use crate::metrics::Metrics;
 use crate::ratelimit::{Charged, Permit};
@@ -79,12 +79,16 @@ pub struct Position {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reset {
     pub id: ResetId,
+    /// The batch that it is an item of.
+    pub batch: Option<ResetId>,
     pub instance: InstanceId,
     pub team: TeamName,
     pub status: Status,
     pub request_id: RequestId,
     pub upstream_request_id: Option<String>,
     pub upstream_code: Option<String>,
+    /// Why nothing was sent.
+    pub cause: Option<String>,
     pub reason: Option<String>,
     pub ticket: Option<String>,
     pub policies: Vec<String>,
@@ -92,7 +96,7 @@ pub struct Reset {
     pub sealed_password: Option<String>,
     pub created_at: Timestamp,
     pub finished_at: Option<Timestamp>,
-    /// The intent's.
+    /// The intent's; of one that is queued, or was not sent from there, the `queued` record's.
     pub receipt: Position,
 }
 
@@ -100,6 +104,7 @@ pub struct Reset {
 #[derive(Debug, Clone)]
 pub struct About {
     pub reset: ResetId,
+    pub batch: Option<ResetId>,
     /// The call that asked for the reset.
     pub request: RequestId,
     pub team: TeamName,
@@ -153,6 +158,45 @@ pub struct Unopened {
     pub error: WriteError,
 }
 
+/// An item of a batch, on record and not tried yet. Only [`Trail::queue`] makes one. Dropped before its turn (a panic),
+/// it is closed as not sent, and gives its quotas back.
+#[derive(Debug)]
+pub struct Queued {
+    permit: Permit,
+    place: QueuePlace,
+}
+
+/// The place of an item whose permission is asked for once more.
+#[derive(Debug)]
+pub struct QueuePlace {
+    reset: Reset,
+    waiting: Waiting,
+}
+
+/// The duty to close what is queued.
+struct Waiting {
+    writer: Writer,
+    metrics: Arc<Metrics>,
+    about: Option<About>,
+}
+
+/// A batch that could not be put on record; dropping it gives its quotas back.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct Unqueued {
+    pub permits: Vec<Permit>,
+    #[source]
+    pub error: WriteError,
+}
+
+/// An item of a batch that was not sent.
+#[derive(Debug)]
+pub struct Left {
+    pub reset: Reset,
+    /// False: that is not on the disk yet, and is being tried again.
+    pub recorded: bool,
+}
+
 /// A reset with its outcome. Only [`Trail::close`] makes one.
 #[derive(Debug)]
 pub struct Receipt {
@@ -184,33 +228,88 @@ impl Trail {
     /// Puts a reset on record, and with it the digest of what may be sent. When this returns an intent, its record is
     /// on the disk.
     pub async fn open(&self, permit: Permit, target: &Target) -> Result<Intent, Box<Unopened>> {
-        let id = ResetId::generate();
+        let reset = Reset::begun(&permit, now());
+        self.intend(permit, reset, target).await
+    }
+
+    /// Puts the resets of a batch on record, all of them or none, before any is tried.
+    pub async fn queue(&self, permits: Vec<Permit>) -> Result<Vec<Queued>, Unqueued> {
         let now = now();
-        let call = permit.authorized().seen().call();
-        let arrived = call.origin.arrived;
-        let mut reset = Reset {
-            id,
-            instance: call.request.instance.clone(),
-            team: call.principal.team().clone(),
-            status: Status::Sent,
-            request_id: call.origin.request_id.clone(),
-            upstream_request_id: None,
-            upstream_code: None,
-            reason: call.request.reason.as_ref().map(|text| text.as_str().to_owned()),
-            ticket: call.request.ticket.as_ref().map(|text| text.as_str().to_owned()),
-            policies: permit.authorized().policies().to_vec(),
-            sealed_password: call.request.password.sealed().map(str::to_owned),
-            created_at: now,
-            finished_at: None,
-            receipt: Position { writer: String::new(), sequence: 0, hash: String::new() },
+        let mut queued: Vec<(Permit, Reset)> = Vec::with_capacity(permits.len());
+        for permit in permits {
+            let reset = Reset { status: Status::Queued, sealed_password: None, ..Reset::begun(&permit, now) };
+            queued.push((permit, reset));
+        }
+        let drafts = queued
+            .iter()
+            .map(|(permit, reset)| Draft::queued(now, &Facts::of_queued(reset.id, permit), reset));
+        match self.writer.write_together(drafts.collect()).await {
+            Ok(places) => {
+                let queued = queued.into_iter().zip(places).map(|((permit, mut reset), place)| {
+                    reset.receipt = place;
+                    let about = About::of(&reset, Some(permit.authorized().seen().call().origin.arrived));
+                    let waiting = Waiting {
+                        writer: self.writer.clone(),
+                        metrics: self.metrics.clone(),
+                        about: Some(about),
+                    };
+                    Queued { permit, place: QueuePlace { reset, waiting } }
+                });
+                Ok(queued.collect())
+            }
+            Err(error) => {
+                Err(Unqueued { permits: queued.into_iter().map(|(permit, _)| permit).collect(), error })
+            }
+        }
+    }
+
+    /// The turn of one that was queued: the same as [`Trail::open`]. It stays queued where that fails.
+    pub async fn open_queued(
+        &self,
+        place: QueuePlace,
+        permit: Permit,
+        target: &Target,
+    ) -> Result<Intent, (QueuePlace, WriteError)> {
+        let QueuePlace { reset, mut waiting } = place;
+        let begun = Reset::begun(&permit, reset.created_at);
+        let intended = Reset { id: reset.id, ..begun };
+        match self.intend(permit, intended, target).await {
+            Ok(intent) => {
+                waiting.about = None;
+                Ok(intent)
+            }
+            Err(unopened) => Err((QueuePlace { reset, waiting }, unopened.error)),
+        }
+    }
+
+    /// One that was queued is not sent, for `cause`.
+    pub async fn leave(&self, place: QueuePlace, cause: &'static str) -> Left {
+        let QueuePlace { mut reset, mut waiting } = place;
+        let now = now();
+        let recorded = match waiting.about.take() {
+            Some(about) => self.writer.write(unsent(&self.metrics, &about, now, cause)).await.is_ok(),
+            None => false,
         };
+        (reset.status, reset.cause, reset.finished_at) = (Status::NotSent, Some(cause.to_owned()), Some(now));
+        Left { reset, recorded }
+    }
+
+    async fn intend(
+        &self,
+        permit: Permit,
+        mut reset: Reset,
+        target: &Target,
+    ) -> Result<Intent, Box<Unopened>> {
         let digest = target.digest(&reset.instance);
-        let facts = Facts::of_intent(id, &permit, &digest);
-        match self.writer.write(Draft::intent(now, &facts, &reset)).await {
+        let facts = Facts::of_intent(&reset, &permit, &digest);
+        // The intent of a batch's item comes later than the reset began.
+        let at = if reset.batch.is_some() { now() } else { reset.created_at };
+        match self.writer.write(Draft::intent(at, &facts, &reset)).await {
             Ok(position) => {
                 let (authorized, charged) = permit.into_parts();
                 reset.receipt = position;
                 let (writer, metrics) = (self.writer.clone(), self.metrics.clone());
+                let arrived = authorized.seen().call().origin.arrived;
                 let open = OpenReset {
                     writer,
                     metrics,
@@ -239,6 +338,7 @@ impl Trail {
         let arrived = intent.open.about.arrived;
         let Intent { mut reset, .. } = intent;
         reset.status = outcome.status();
+        reset.cause = outcome.cause().map(str::to_owned);
         reset.upstream_code = outcome.upstream_code().map(str::to_owned);
         reset.upstream_request_id = outcome.upstream_request_id().map(str::to_owned);
         reset.finished_at = Some(now);
@@ -284,6 +384,11 @@ impl Trail {
         self.reader.reset(id).await
     }
 
+    /// The resets of the batch of this id, in its order; none: there is no such batch.
+    pub async fn batch(&self, id: ResetId) -> Result<Vec<Reset>, ReadError> {
+        self.reader.batch(id).await
+    }
+
     /// Whether the last commit succeeded.
     pub fn healthy(&self) -> bool {
         self.writer.healthy()
@@ -310,10 +415,68 @@ impl About {
     fn of(reset: &Reset, arrived: Option<Instant>) -> Self {
         Self {
             reset: reset.id,
+            batch: reset.batch,
             request: reset.request_id.clone(),
             team: reset.team.clone(),
             instance: reset.instance.clone(),
             arrived,
+        }
+    }
+}
+
+impl Reset {
+    /// As it is when its intent is put on record.
+    fn begun(permit: &Permit, created_at: Timestamp) -> Self {
+        let call = permit.authorized().seen().call();
+        Self {
+            id: ResetId::generate(),
+            batch: call.request.batch.map(|batch| batch.id),
+            instance: call.request.instance.clone(),
+            team: call.principal.team().clone(),
+            status: Status::Sent,
+            request_id: call.origin.request_id.clone(),
+            upstream_request_id: None,
+            upstream_code: None,
+            cause: None,
+            reason: call.request.reason.as_ref().map(|text| text.as_str().to_owned()),
+            ticket: call.request.ticket.as_ref().map(|text| text.as_str().to_owned()),
+            policies: permit.authorized().policies().to_vec(),
+            sealed_password: call.request.password.sealed().map(str::to_owned),
+            created_at,
+            finished_at: None,
+            receipt: Position { writer: String::new(), sequence: 0, hash: String::new() },
+        }
+    }
+}
+
+impl Queued {
+    /// The reset as it waits.
+    pub fn reset(&self) -> &Reset {
+        &self.place.reset
+    }
+
+    /// Its turn has come: the permit is to be earned once more, and the place kept meanwhile.
+    pub fn turn(self) -> (Permit, QueuePlace) {
+        (self.permit, self.place)
+    }
+}
+
+fn unsent(metrics: &Metrics, about: &About, at: Timestamp, cause: &'static str) -> Draft {
+    let outcome = Outcome::NotSent(Unsent::Unreachable);
+    metrics.reset(outcome.status().as_str());
+    Draft::outcome(about, &outcome, None, at, Some(cause))
+}
+
+impl std::fmt::Debug for Waiting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Waiting").field("about", &self.about).finish_non_exhaustive()
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if let Some(about) = self.about.take() {
+            self.writer.post(unsent(&self.metrics, &about, now(), "abandoned"));
         }
     }
 }

@@ -33,7 +33,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use cedar_policy::{Authorizer, Decision, Effect, Policy, PolicyId, PolicySet};
 use jiff::tz::TimeZone;
 
-use crate::authn::Identity;
+use crate::authn::{Call, Identity};
 use crate::domain::{Revision, TeamName};
 use crate::inventory::{Attributes, Seen};
 use crate::metrics::Metrics;
@@ -325,6 +325,11 @@ impl Authorized {
     /// What was decided on.
     pub fn seen(&self) -> &Seen {
         &self.seen
+    }
+
+    /// The decision is to be made anew.
+    pub fn into_call(self) -> Call {
+        self.seen.into_call()
     }
 
     /// The revision that decided.

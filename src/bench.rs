@@ -32,6 +32,7 @@ pub fn decision(folder: &Path) -> impl Fn() -> bool {
                 password: NewPassword::Typed(password.clone()),
                 reason: None,
                 ticket: None,
+                batch: None,
             },
             origin: origin.clone(),
         };

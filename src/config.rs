@@ -3,6 +3,7 @@
 //! `docs/configuration.md` is the reference. A `ZENGATE__TABLE__KEY` variable overrides any key; other
 //! names that begin with `ZENGATE_` are left alone, since Kubernetes itself injects such.
 
+mod batch;
 mod cors;
 mod file;
 mod issuers;
@@ -15,6 +16,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+pub use batch::Batch;
 pub use cors::{Cors, OriginFault, WebOrigin};
 pub use file::{read_file, read_text};
 pub use issuers::{FetchUrl, Fetching, Issuer, KeySource, SignatureAlgorithm, TeamPattern, check_secret};
@@ -43,6 +45,7 @@ pub struct Config {
     pub telemetry: Telemetry,
     pub cors: Cors,
     pub generated: Generated,
+    pub batch: Batch,
     effective: toml::Table,
 }
 

@@ -10,7 +10,7 @@ use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use crate::authn::Identity;
+use crate::authn::{Call, Identity};
 use crate::authz::{Authorized, PolicyRevision};
 use crate::config::{self, Quota};
 use crate::domain::{InstanceId, TeamName};
@@ -105,6 +105,28 @@ pub struct Limited {
     pub error: Error,
 }
 
+/// Several resets that a quota refuses; nothing is charged.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct LimitedAll {
+    pub all: Vec<Authorized>,
+    /// Which of them rest.
+    pub resting: Vec<usize>,
+    /// Of the first that is refused. None: nothing could be counted.
+    pub standings: Option<Standings>,
+    #[source]
+    pub error: Error,
+}
+
+/// What a permit charged, while its reset is decided once more. Dropped, it gives back.
+#[derive(Debug)]
+pub struct Share {
+    charged: Charged,
+    standings: Standings,
+    team: TeamName,
+    instance: InstanceId,
+}
+
 /// Why a quota refuses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -153,7 +175,7 @@ impl Limiter {
     /// Whether tokens that were never verified may still come from the client's network.
     pub fn check_network(&self, client: IpAddr) -> Result<(), Spent> {
         let state = self.failures.peek(&Key::Network(network(client)));
-        self.failed_authentications.charge(state, self.now()).map(drop).map_err(|wait| {
+        self.failed_authentications.charge(state, self.now(), 1).map(drop).map_err(|wait| {
             let limit = Limit::FailedAuthentications;
             self.metrics.limited(limit.name());
             Spent { limit, retry_after: micros(wait) }
@@ -163,7 +185,7 @@ impl Limiter {
     /// Charges the client's network for a token that was refused. More networks than can be counted are let
     /// through to the signature check, which still refuses: locking all new tokens out would serve an attacker.
     pub fn charge_failure(&self, client: IpAddr) {
-        let mut charge = Charge::new(Key::Network(network(client)), self.failed_authentications);
+        let mut charge = Charge::new(Key::Network(network(client)), self.failed_authentications, 1);
         _ = self.failures.charge(&mut [&mut charge], self.now());
     }
 
@@ -211,45 +233,69 @@ impl Limiter {
 
     /// Charges the team's quota and the instance's cool-down: both, or neither.
     pub fn admit(&self, authorized: Authorized) -> Result<Permit, Box<Limited>> {
-        let call = authorized.seen().call();
-        let team = call.principal.team();
-        let limits = authorized.revision().limits(team);
-        let mut for_team = Charge::new(Key::Team(team.clone()), Rate::of(&limits.team));
-        let mut cooldown = limits.cooldown.map(|rest| {
-            Charge::new(Key::Cooldown(team.clone(), call.request.instance.clone()), Rate::one_in(rest))
-        });
-        let now = self.now();
-        let mut charges: Vec<&mut Charge> = std::iter::once(&mut for_team).chain(&mut cooldown).collect();
-        let result = self.counters.charge(&mut charges, now);
-        let left = |charge: &Charge| charge.rate.standing(charge.state, now);
-        let standings = Standings {
-            team: standing(Limit::Team, limits.team, left(&for_team)),
-            cooldown: limits
-                .cooldown
-                .zip(cooldown.as_ref())
-                .map(|(rest, charge)| standing(Limit::Cooldown, one_in(rest), left(charge))),
-        };
-        match result {
-            Ok(()) => {
-                let charged = Charged { counters: self.counters.clone(), team: Some(for_team), cooldown };
-                Ok(Permit { authorized, charged, standings })
-            }
-            Err(refused) => {
-                let error = match refused {
-                    local::Refused::Overflow(overflow) => Error::Overflow(overflow),
-                    local::Refused::Spent { charge, wait } => Error::Spent(Spent {
-                        limit: if charge == 0 { Limit::Team } else { Limit::Cooldown },
-                        retry_after: micros(wait),
-                    }),
-                };
-                self.metrics.limited(match error {
-                    Error::Spent(spent) => spent.limit.name(),
-                    Error::Overflow(_) => "capacity",
-                });
-                let standings = matches!(error, Error::Spent(_)).then_some(standings);
+        match self.admit_all(vec![authorized]) {
+            Ok(mut permits) => Ok(permits.pop().expect("as many as were authorized")),
+            Err(LimitedAll { mut all, standings, error, .. }) => {
+                let authorized = all.pop().expect("the one that was given");
                 Err(Box::new(Limited { authorized, standings, error }))
             }
         }
+    }
+
+    /// The same for several of one team, each of another instance: all of them, or none.
+    pub fn admit_all(&self, all: Vec<Authorized>) -> Result<Vec<Permit>, LimitedAll> {
+        let Some(first) = all.first() else { return Ok(Vec::new()) };
+        let team = first.seen().call().principal.team();
+        let limits = *first.revision().limits(team);
+        let cells = all.len() as u64;
+        let mut for_team = Charge::new(Key::Team(team.clone()), Rate::of(&limits.team), cells);
+        let cooldown = |rest, authorized: &Authorized| {
+            let instance = authorized.seen().call().request.instance.clone();
+            Charge::new(Key::Cooldown(team.clone(), instance), Rate::one_in(rest), 1)
+        };
+        let mut cooldowns: Vec<Charge> = limits
+            .cooldown
+            .map(|rest| all.iter().map(|authorized| cooldown(rest, authorized)).collect())
+            .unwrap_or_default();
+        let now = self.now();
+        let mut charges: Vec<&mut Charge> = std::iter::once(&mut for_team).chain(&mut cooldowns).collect();
+        let result = self.counters.charge(&mut charges, now);
+        let left = |charge: &Charge| charge.rate.standing(charge.state, now);
+        let standings = |item: usize| Standings {
+            team: standing(Limit::Team, limits.team, left(&for_team)),
+            cooldown: limits
+                .cooldown
+                .zip(cooldowns.get(item))
+                .map(|(rest, charge)| standing(Limit::Cooldown, one_in(rest), left(charge))),
+        };
+        let (error, item) = match result {
+            Ok(()) => {
+                let standings: Vec<Standings> = (0..all.len()).map(standings).collect();
+                let mut cooldowns = cooldowns.into_iter();
+                let permits = all.into_iter().zip(standings).map(|(authorized, standings)| {
+                    let team = Charge { key: for_team.key.clone(), cells: 1, ..for_team };
+                    let counters = self.counters.clone();
+                    let charged = Charged { counters, team: Some(team), cooldown: cooldowns.next() };
+                    Permit { authorized, charged, standings }
+                });
+                return Ok(permits.collect());
+            }
+            Err(local::Refused::Overflow(overflow)) => (Error::Overflow(overflow), 0),
+            Err(local::Refused::Spent { charge, wait }) => {
+                let limit = if charge == 0 { Limit::Team } else { Limit::Cooldown };
+                let spent = Spent { limit, retry_after: micros(wait) };
+                (Error::Spent(spent), charge.saturating_sub(1))
+            }
+        };
+        self.metrics.limited(match error {
+            Error::Spent(spent) => spent.limit.name(),
+            Error::Overflow(_) => "capacity",
+        });
+        let standings = matches!(error, Error::Spent(_)).then(|| standings(item));
+        let rests = |charge: &Charge| charge.rate.charge(charge.state, now, 1).is_err();
+        let resting = cooldowns.iter().enumerate().filter(|(_, charge)| rests(charge)).map(|(item, _)| item);
+        let resting = if matches!(error, Error::Overflow(_)) { Vec::new() } else { resting.collect() };
+        Err(LimitedAll { all, resting, standings, error })
     }
 
     /// Microseconds since this process began to count; never backwards.
@@ -274,9 +320,35 @@ impl Permit {
         self.authorized.seen().call().principal.team()
     }
 
+    /// For a decision that was made long before its turn: the call is to be decided once more.
+    pub fn reopen(self) -> (Call, Share) {
+        let Self { authorized, charged, standings } = self;
+        let call = authorized.into_call();
+        let (team, instance) = (call.principal.team().clone(), call.request.instance.clone());
+        (call, Share { charged, standings, team, instance })
+    }
+
     /// For the maker of the intent: the charge now follows the outcome.
     pub fn into_parts(self) -> (Authorized, Charged) {
         (self.authorized, self.charged)
+    }
+}
+
+impl Share {
+    /// The acting team.
+    pub fn team(&self) -> &TeamName {
+        &self.team
+    }
+
+    /// The permit again, on a newer decision of the same call.
+    pub fn permit(self, authorized: Authorized) -> Permit {
+        let Self { charged, standings, team, instance } = self;
+        let call = authorized.seen().call();
+        assert!(
+            *call.principal.team() == team && call.request.instance == instance,
+            "a charge is for the reset that it was made for"
+        );
+        Permit { authorized, charged, standings }
     }
 }
 

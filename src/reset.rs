@@ -1,6 +1,8 @@
 //! One reset, in order. Each step takes the last proof and returns the next; a refusal carries the last one
 //! reached, so that its record says all that was known.
 
+mod batch;
+
 use std::sync::Arc;
 
 use tokio::sync::Semaphore;
@@ -13,6 +15,8 @@ use crate::http::Unsendable;
 use crate::inventory::{Agent, Attributes, Blind, Inventory, Seen, Unseen};
 use crate::ratelimit::{self, Limit, Limited, Limiter, Permit};
 use crate::zenlayer::{LateOutcome, Sent, Zenlayer};
+
+pub use batch::{Done, Orders, RefusedBatch};
 
 /// Everything that a reset passes through, as one worker holds it.
 #[derive(Clone)]

@@ -2,7 +2,9 @@
 
 mod values;
 
+use std::collections::HashSet;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
@@ -13,7 +15,9 @@ use zeroize::Zeroizing;
 
 use super::problem::{FieldError, Kind, Problem};
 use super::wiped::Wiped;
-use crate::domain::{Alphabet, InstanceId, NewPassword, Password, Reason, ResetRequest, Ticket};
+use crate::domain::{
+    Alphabet, Batch, InstanceId, NewPassword, Password, Reason, ResetId, ResetRequest, Ticket,
+};
 use crate::seal::RecipientKey;
 
 use values::{Field, Given, Jwk};
@@ -22,6 +26,10 @@ use values::{Field, Given, Jwk};
 const LONGEST: usize = 64 << 10;
 /// Longest wait for all of a body.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// Most instances of a batch.
+pub(super) const MOST_INSTANCES: usize = 100;
+/// Where a batch names its instances.
+pub(super) const INSTANCES: &str = "instanceIds";
 
 /// The whole body, which is JSON by its type; wiped when dropped.
 pub(super) async fn read(request: &HttpRequest, payload: web::Payload) -> Result<Wiped, Problem> {
@@ -53,6 +61,8 @@ async fn collect(mut payload: web::Payload) -> Result<Wiped, Problem> {
 /// What a body asks for: which password, and why.
 #[derive(Debug)]
 pub(super) struct Wish {
+    /// Of a batch.
+    instances: Vec<InstanceId>,
     choice: Choice,
     reason: Option<Reason>,
     ticket: Option<Ticket>,
@@ -60,14 +70,23 @@ pub(super) struct Wish {
 
 #[derive(Debug)]
 enum Choice {
-    Typed(Password),
+    Typed(Arc<Password>),
     /// Told sealed to the key if there is one, else in the clear.
     Generate(Option<RecipientKey>),
 }
 
-/// `{"password" or "generate": true with "recipientKey"?, "reason"?, "ticket"?}`. First the shape (400), then the values
+/// Which call a body is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Of {
+    /// Its path names the instance.
+    One,
+    /// `instanceIds` does.
+    Batch,
+}
+
+/// `{"password" or "generate": true with "recipientKey"?, "reason"?, "ticket"?}`, and "instanceIds" of a batch. First the shape (400), then the values
 /// (422); of each, all faults.
-pub(super) fn parse(body: &[u8]) -> Result<Wish, Problem> {
+pub(super) fn parse(body: &[u8], of: Of) -> Result<Wish, Problem> {
     if body.is_empty() {
         let missing =
             FieldError::field("", "The body is missing: send {\"password\": \"…\"} or {\"generate\": true}.");
@@ -82,35 +101,58 @@ pub(super) fn parse(body: &[u8]) -> Result<Wish, Problem> {
         };
         Problem::in_places(Kind::InvalidRequest, vec![FieldError::field("", detail)])
     })?;
-    fields.wish()
+    fields.wish(of)
 }
 
 impl Wish {
     /// The reset of one instance, whose password is made up now if it is to be: before anything is decided or charged,
     /// so that nothing but a 503 comes of it where that fails.
     pub(super) fn of(self, instance: InstanceId, alphabet: &Alphabet) -> Result<ResetRequest, Problem> {
-        let Self { choice, reason, ticket } = self;
+        self.request(instance, None, alphabet)
+    }
+
+    /// The resets of a batch, each with a password of its own if they are made up.
+    pub(super) fn of_each(mut self, id: ResetId, alphabet: &Alphabet) -> Result<Vec<ResetRequest>, Problem> {
+        let instances = std::mem::take(&mut self.instances);
+        let batch = Batch { id, size: instances.len() };
+        let requests = instances.into_iter().map(|instance| self.request(instance, Some(batch), alphabet));
+        requests.collect()
+    }
+
+    /// Whether the answer alone will have the passwords.
+    pub(super) fn tells_passwords(&self) -> bool {
+        matches!(self.choice, Choice::Generate(None))
+    }
+
+    fn request(
+        &self,
+        instance: InstanceId,
+        batch: Option<Batch>,
+        alphabet: &Alphabet,
+    ) -> Result<ResetRequest, Problem> {
         let failed = |error: &dyn fmt::Display| {
             tracing::error!("no password could be made up, so nothing was sent: {error}");
             Problem::unavailable("No password could be generated. Nothing was sent; try again.")
         };
-        let password = match choice {
-            Choice::Typed(password) => NewPassword::Typed(password.into()),
+        let password = match &self.choice {
+            Choice::Typed(password) => NewPassword::Typed(password.clone()),
             Choice::Generate(key) => {
                 let password = Password::generate(alphabet).map_err(|e| failed(&e))?;
-                match key.map(|key| key.seal(&password)).transpose().map_err(|e| failed(&e))? {
+                match key.as_ref().map(|key| key.seal(&password)).transpose().map_err(|e| failed(&e))? {
                     Some(sealed) => NewPassword::Sealed(password.into(), sealed),
                     None => NewPassword::Generated(password.into()),
                 }
             }
         };
-        Ok(ResetRequest { instance, password, reason, ticket })
+        let (reason, ticket) = (self.reason.clone(), self.ticket.clone());
+        Ok(ResetRequest { instance, password, reason, ticket, batch })
     }
 }
 
 /// What the body says, as it says it.
 #[derive(Default)]
 struct Fields {
+    instances: Option<Vec<Option<String>>>,
     password: Option<Zeroizing<String>>,
     generate: bool,
     key: Option<Jwk>,
@@ -122,14 +164,16 @@ struct Fields {
 }
 
 impl Fields {
-    fn wish(mut self) -> Result<Wish, Problem> {
+    fn wish(mut self, of: Of) -> Result<Wish, Problem> {
         self.check_choice();
+        self.check_instances(of);
         if !self.faults.is_empty() {
             return Err(Problem::in_places(Kind::InvalidRequest, self.faults));
         }
         let mut faults = Vec::new();
+        let instances = named(self.instances.take().unwrap_or_default(), of, &mut faults);
         let choice = match self.password.as_mut().map(|text| std::mem::take(&mut **text)) {
-            Some(text) => Password::parse(text).map(Choice::Typed).map_err(|broken| {
+            Some(text) => Password::parse(text).map(|good| Choice::Typed(good.into())).map_err(|broken| {
                 faults.extend(broken.iter().map(|rule| FieldError::field("password", rule.to_string())))
             }),
             None => {
@@ -146,9 +190,21 @@ impl Fields {
         let ticket: Option<Ticket> =
             self.ticket.and_then(|given| given.parse().map_err(|fault| text("ticket", fault)).ok());
         match choice {
-            Ok(choice) if faults.is_empty() => Ok(Wish { choice, reason, ticket }),
+            Ok(choice) if faults.is_empty() => Ok(Wish { instances, choice, reason, ticket }),
             _ => Err(Problem::in_places(Kind::InvalidValue, faults)),
         }
+    }
+
+    fn check_instances(&mut self, of: Of) {
+        let has = self.seen.iter().any(|seen| seen == INSTANCES);
+        let fault = match (of, has) {
+            (Of::One, false) | (Of::Batch, true) => return,
+            (Of::One, true) => {
+                "`instanceIds` is for `POST /v1/password-resets`: here the path names the instance."
+            }
+            (Of::Batch, false) => "`instanceIds` is required: a list of 1 to 100 instances.",
+        };
+        self.faults.push(FieldError::field(INSTANCES, fault));
     }
 
     /// Exactly one of `password` and `generate`; a field that is there and wrong has its fault already.
@@ -176,6 +232,12 @@ impl Fields {
             ("password", Given::Text(text)) => return self.password = Some(text),
             ("reason", Given::Text(text)) => return self.reason = Some(text),
             ("ticket", Given::Text(text)) => return self.ticket = Some(text),
+            (INSTANCES, Given::List(list)) => {
+                let odd = list.iter().enumerate().filter(|(_, item)| item.is_none());
+                let fault = |(place, _)| FieldError::item(INSTANCES, place, "An instance's id is a string.");
+                self.faults.extend(odd.map(fault).take(20));
+                return self.instances = Some(list);
+            }
             ("generate", Given::Flag(true)) => return self.generate = true,
             ("recipientKey", Given::Key(jwk)) if jwk.twice.is_empty() => return self.key = Some(jwk),
             ("recipientKey", Given::Key(jwk)) => format!("`{}` is given twice in it.", shown(&jwk.twice[0])),
@@ -184,6 +246,7 @@ impl Fields {
                 "`generate` is `true`, or left out: then send a `password`.".to_owned()
             }
             ("generate", _) => "`generate` must be `true`, without quotes.".to_owned(),
+            (INSTANCES, _) => "`instanceIds` must be a list of strings.".to_owned(),
             ("recipientKey", _) => "`recipientKey` must be an object: a JSON Web Key.".to_owned(),
             _ => format!("`{}` is not a known field.", shown(name)),
         };
@@ -211,7 +274,12 @@ impl<'de> Visitor<'de> for FieldsVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Fields, A::Error> {
         let mut fields = Fields::default();
         while let Some(name) = map.next_key::<String>()? {
-            let value = map.next_value_seed(Field { takes_key: name == "recipientKey" })?;
+            let field = match name.as_str() {
+                "recipientKey" => Field::Key,
+                INSTANCES => Field::List,
+                _ => Field::Plain,
+            };
+            let value = map.next_value_seed(field)?;
             if fields.seen.contains(&name) {
                 let twice = format!("`{}` is given twice.", shown(&name));
                 fields.faults.push(FieldError::field(&shown(&name), twice));
@@ -228,6 +296,27 @@ impl<'de> Visitor<'de> for FieldsVisitor {
     }
 }
 
+/// The instances of a batch: each once.
+fn named(list: Vec<Option<String>>, of: Of, faults: &mut Vec<FieldError>) -> Vec<InstanceId> {
+    if of == Of::Batch && !(1..=MOST_INSTANCES).contains(&list.len()) {
+        let given = list.len();
+        let detail = format!("A batch names 1 to {MOST_INSTANCES} instances, and this one names {given}.");
+        faults.push(FieldError::field(INSTANCES, detail));
+        return Vec::new();
+    }
+    let (mut instances, mut seen) = (Vec::with_capacity(list.len()), HashSet::new());
+    for (place, text) in list.into_iter().flatten().enumerate() {
+        match text.parse::<InstanceId>() {
+            Err(fault) => faults.push(FieldError::item(INSTANCES, place, format!("{fault}."))),
+            Ok(id) if !seen.insert(id.clone()) => {
+                faults.push(FieldError::item(INSTANCES, place, format!("`{id}` is named twice.")));
+            }
+            Ok(id) => instances.push(id),
+        }
+    }
+    instances
+}
+
 /// A name from outside, fit to be repeated: at most 64 characters, none of them a control character.
 fn shown(name: &str) -> String {
     name.chars().filter(|c| !c.is_control()).take(64).collect()
@@ -238,14 +327,14 @@ mod tests {
     use super::*;
 
     fn faults(body: &str) -> (u16, Vec<(String, String)>) {
-        let problem = parse(body.as_bytes()).expect_err(body);
+        let problem = parse(body.as_bytes(), Of::One).expect_err(body);
         let place = |error: &FieldError| error.pointer.clone().expect("a place in the body");
         let errors = problem.errors.iter().map(|error| (place(error), error.detail.clone())).collect();
         (problem.kind.status().as_u16(), errors)
     }
 
     fn made(body: &str) -> ResetRequest {
-        let wish = parse(body.as_bytes()).unwrap_or_else(|e| panic!("{e}"));
+        let wish = parse(body.as_bytes(), Of::One).unwrap_or_else(|e| panic!("{e}"));
         wish.of("ins-a".parse().expect("an id"), &Alphabet::new(false)).unwrap_or_else(|e| panic!("{e}"))
     }
 

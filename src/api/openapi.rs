@@ -15,7 +15,7 @@ use utoipa::{Modify, OpenApi};
 use utoipa_swagger_ui::{Config, Url};
 
 use super::problem::{Kind, Problem, ProblemBody};
-use super::{audit, history, instances, reset, whoami};
+use super::{audit, batch, history, instances, reset, whoami};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -28,7 +28,7 @@ use super::{audit, history, instances, reset, whoami};
     ),
     servers((url = "/", description = "This gateway")),
     tags((name = "resets", description = "Password resets"), (name = "instances", description = "The instances that the caller may view"), (name = "audit", description = "The audit trail"), (name = "caller", description = "The caller itself")),
-    paths(reset::create, history::list, reset::read, instances::list, instances::read, audit::list, whoami::whoami),
+    paths(reset::create, batch::create, history::list, reset::read, instances::list, instances::read, audit::list, whoami::whoami),
     components(schemas(ProblemBody)),
     modifiers(&Common),
 )]
@@ -52,6 +52,9 @@ fn problems(operation_id: &str) -> Vec<Kind> {
             Unavailable,
             OutcomeUnknown,
         ]),
+        "resetPasswords" => {
+            kinds.extend([NotFound, PayloadTooLarge, UnsupportedMediaType, InvalidValue, Unavailable]);
+        }
         "readReset" | "readInstance" => kinds.extend([NotFound, Unavailable]),
         "listInstances" | "listResets" | "listAuditRecords" => kinds.push(Unavailable),
         _ => {}

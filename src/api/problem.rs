@@ -272,6 +272,11 @@ impl FieldError {
         Self { pointer: Some(pointer), detail: detail.into(), ..Self::default() }
     }
 
+    /// In the body, at a place of a top-level list.
+    pub fn item(list: &str, place: usize, detail: impl Into<String>) -> Self {
+        Self { pointer: Some(format!("#/{list}/{place}")), detail: detail.into(), ..Self::default() }
+    }
+
     /// A parameter of the path or the query.
     pub fn parameter(name: &str, detail: impl Into<String>) -> Self {
         Self { parameter: Some(name.to_owned()), detail: detail.into(), ..Self::default() }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::body::INSTANCES;
 use super::problem::{FieldError, Kind, PolicyNote, Problem};
 use crate::audit::Receipt;
 use crate::authn::{self, TeamFault};
@@ -10,7 +11,7 @@ use crate::domain::{NewPassword, Outcome, Rejection, Unsent};
 use crate::http::Unsendable;
 use crate::inventory::{Blind, Unseen};
 use crate::ratelimit::{self, Limit, Spent};
-use crate::reset::{Refused, Unready};
+use crate::reset::{Refused, RefusedBatch, Unready};
 use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
 
 /// The one refusal for whoever may not view the instance, whether or not it exists.
@@ -90,6 +91,17 @@ impl From<Spent> for Problem {
     }
 }
 
+impl From<ratelimit::Error> for Problem {
+    fn from(error: ratelimit::Error) -> Self {
+        match error {
+            ratelimit::Error::Spent(spent) => spent.into(),
+            ratelimit::Error::Overflow(_) => {
+                Self::unavailable("No more quotas can be counted now. Nothing was sent.")
+            }
+        }
+    }
+}
+
 impl From<Blind> for Problem {
     fn from(blind: Blind) -> Self {
         match blind {
@@ -137,12 +149,7 @@ impl From<Refused> for Problem {
             Refused::Denied(denied) => denied_problem(denied.explanation.as_ref()),
             Refused::NotFound(_) => Self::new(Kind::NotFound, "Zenlayer has no instance with this id."),
             Refused::NotReady(_, unready) => unready.into(),
-            Refused::Limited(limited) => match limited.error {
-                ratelimit::Error::Spent(spent) => spent.into(),
-                ratelimit::Error::Overflow(_) => {
-                    Self::unavailable("No more quotas can be counted now. Nothing was sent.")
-                }
-            },
+            Refused::Limited(limited) => limited.error.into(),
             Refused::Unsendable(_, why) => Self {
                 retry_after: Some(why.retry_after()),
                 ..Self::unavailable(match why {
@@ -161,6 +168,58 @@ impl From<Refused> for Problem {
             }
         }
     }
+}
+
+impl From<RefusedBatch> for Problem {
+    fn from(refused: RefusedBatch) -> Self {
+        match refused {
+            RefusedBatch::Items(items) => refused_items(items),
+            RefusedBatch::TooLarge { burst, .. } => {
+                let detail =
+                    format!("The acting team resets at most {burst} instances at once (limit `team`).");
+                Self::in_places(Kind::InvalidValue, vec![FieldError::field(INSTANCES, detail)])
+            }
+            RefusedBatch::Limited(limited) => {
+                let rests = "The acting team reset this instance moments ago.";
+                let rests = |place: &usize| FieldError::item(INSTANCES, *place, rests);
+                let errors = match limited.error {
+                    ratelimit::Error::Spent(Spent { limit: Limit::Cooldown, .. }) => {
+                        limited.resting.iter().map(rests).collect()
+                    }
+                    _ => Vec::new(),
+                };
+                Self { errors, ..limited.error.into() }
+            }
+            RefusedBatch::Unqueued(unqueued) => {
+                let source = &unqueued.error;
+                tracing::error!("a batch could not be put on record, so nothing was sent: {source}");
+                Self::unavailable("The audit trail cannot be written, so nothing was sent. Try again.")
+            }
+        }
+    }
+}
+
+/// The gravest of them gives the status: what was not decided, before what was refused, before what is not there.
+fn refused_items(items: Vec<(usize, Refused)>) -> Problem {
+    let count = items.len();
+    let problems: Vec<(usize, Problem)> =
+        items.into_iter().map(|(place, refused)| (place, refused.into())).collect();
+    let errors =
+        problems.iter().map(|(place, problem)| FieldError::item(INSTANCES, *place, problem.detail.clone()));
+    let errors: Vec<FieldError> = errors.collect();
+    let gravity = |problem: &Problem| match problem.kind {
+        Kind::Unavailable => 3,
+        Kind::RateLimited => 2,
+        Kind::Forbidden => 1,
+        _ => 0,
+    };
+    let gravest = problems.into_iter().map(|(_, problem)| problem).max_by_key(gravity);
+    let gravest = gravest.unwrap_or_else(not_viewable);
+    let detail = match count {
+        1 => gravest.detail,
+        _ => format!("{count} of the instances are refused, so nothing was sent; `errors` names each."),
+    };
+    Problem { detail, errors, policies: None, ..gravest }
 }
 
 /// The one refusal for whoever may not view the instance.

@@ -6,6 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, get, post, web};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::batch::BatchView;
 use super::edge::Context;
 use super::outlook::blockers;
 use super::principal::Caller;
@@ -14,9 +15,9 @@ use super::query::segment;
 use super::told::Told;
 use super::whoami::LimitView;
 use super::{Shared, body, refusal, wiped};
-use crate::audit::{self, Receipt, Refused as Why, caller_facts};
+use crate::audit::{self, ReadError, Receipt, Refused as Why, caller_facts};
 use crate::authn::Call;
-use crate::domain::{InstanceId, NewPassword, ResetId, rfc3339};
+use crate::domain::{InstanceId, NewPassword, ResetId, TeamName, rfc3339};
 use crate::reset::{Gateway, Refused, Trial};
 
 /// What to set, and why: a password of the caller's, or one made up here.
@@ -77,6 +78,10 @@ pub(super) struct ResetView {
     /// A UUIDv7.
     #[schema(format = Uuid, example = "019ab3f0-c4d2-7f5e-8d1c-2b3a49586774")]
     id: String,
+    /// The batch that it is of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, format = Uuid, example = "019ab3f0-c4d2-7f5e-8d1c-2b3a49586770")]
+    batch_id: Option<String>,
     #[schema(example = "pay-0001")]
     instance_id: String,
     #[schema(example = "payments")]
@@ -92,6 +97,10 @@ pub(super) struct ResetView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = "OPERATION_DENIED_INSTANCE_IN_OPERATION")]
     upstream_code: Option<String>,
+    /// Why it is `not_sent`, in a word of docs/api.md.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = "busy")]
+    cause: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = "the owner lost it")]
     reason: Option<String>,
@@ -109,7 +118,7 @@ pub(super) struct ResetView {
     /// The generated password: in the first answer to the POST, and never again.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, nullable = false, format = Password, example = "aV7~qT2$kM9=xR4w")]
-    password: Option<Told>,
+    pub(super) password: Option<Told>,
     /// The generated password, sealed to the `recipientKey`: compact JWE (RFC 7516).
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = "eyJhbGciOiJFQ0RILUVTIiwgLi4ufQ..iv.ciphertext.tag")]
@@ -117,13 +126,14 @@ pub(super) struct ResetView {
     receipt: ReceiptView,
 }
 
-/// How far a reset has come. `accepted`: Zenlayer took it, which is not yet proof that it is done. `rejected`:
+/// How far a reset has come. `queued`: of a batch, and not tried yet. `accepted`: Zenlayer took it, which is not yet proof that it is done. `rejected`:
 /// Zenlayer said no. `unknown`: no trustworthy answer came, the password may have changed. `not_sent`: it surely
 /// never reached Zenlayer.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Status, example = "accepted")]
 #[serde(rename_all = "snake_case")]
 pub(super) enum StatusName {
+    Queued,
     Sent,
     Accepted,
     Rejected,
@@ -131,7 +141,7 @@ pub(super) enum StatusName {
     NotSent,
 }
 
-/// Where the intent stands in the audit trail, and its hash: keep it to prove later that it was not changed.
+/// Where the intent (of one that is `queued`, or was not sent from there: the `queued` record) stands in the audit trail, and its hash: keep it to prove later that it was not changed.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Receipt)]
 struct ReceiptView {
@@ -153,9 +163,11 @@ impl From<&audit::Reset> for ResetView {
         Self {
             kind: "reset",
             id: reset.id.to_string(),
+            batch_id: reset.batch.map(|id| id.to_string()),
             instance_id: reset.instance.to_string(),
             team: reset.team.to_string(),
             status: match reset.status {
+                Status::Queued => StatusName::Queued,
                 Status::Sent => StatusName::Sent,
                 Status::Accepted => StatusName::Accepted,
                 Status::Rejected => StatusName::Rejected,
@@ -165,6 +177,7 @@ impl From<&audit::Reset> for ResetView {
             request_id: reset.request_id.to_string(),
             upstream_request_id: reset.upstream_request_id.clone(),
             upstream_code: reset.upstream_code.clone(),
+            cause: reset.cause.clone(),
             reason: reset.reason.clone(),
             ticket: reset.ticket.clone(),
             policies: reset.policies.clone(),
@@ -239,7 +252,7 @@ pub(super) async fn create(
     context.note_instance(&instance);
     refuse_unsupported(request.headers())?;
     let bytes = body::read(&request, payload).await?;
-    let request = body::parse(bytes.as_slice())?.of(instance, &shared.alphabet)?;
+    let request = body::parse(bytes.as_slice(), body::Of::One)?.of(instance, &shared.alphabet)?;
     drop(bytes);
     // Kept, to be told whatever becomes of the task.
     let password = request.password.clone();
@@ -307,17 +320,26 @@ async fn tried(context: &Context, gateway: &Gateway, call: Call) -> Result<DryRu
     })
 }
 
-/// Read a reset
+/// A reset, or a batch of them; `kind` says which.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(clippy::large_enum_variant, reason = "it is written at once")]
+pub(super) enum ResetOrBatch {
+    Reset(ResetView),
+    Batch(BatchView),
+}
+
+/// Read a reset or a batch
 ///
-/// A reset of the acting team, or of another whose resets policy lets it read.
+/// Of the acting team, or of another whose resets policy lets it read.
 #[utoipa::path(
     operation_id = "readReset",
     tag = "resets",
     params(
-        ("id" = String, Path, description = "The reset's id, from `Location`.", format = Uuid, example = "019ab3f0-c4d2-7f5e-8d1c-2b3a49586774"),
+        ("id" = String, Path, description = "The id of the reset or the batch, from `Location`.", format = Uuid, example = "019ab3f0-c4d2-7f5e-8d1c-2b3a49586774"),
         ("team" = Option<String>, Query, description = "The team to act for; required when the token names several.", min_length = 1, max_length = 63, pattern = "^[a-z0-9][a-z0-9_-]*$", example = "payments"),
     ),
-    responses((status = 200, description = "The reset as it now is.", body = ResetView)),
+    responses((status = 200, description = "The reset or the batch as it now is.", body = ResetOrBatch)),
 )]
 #[get("/v1/password-resets/{id}")]
 pub(super) async fn read(
@@ -329,22 +351,33 @@ pub(super) async fn read(
     let principal = caller.acting(&request)?;
     let id: ResetId = segment(&request, "id")?;
     context.note_reset(id);
-    let found = gateway.trail.reset(id).await.map_err(|e| {
+    let found = found(&gateway, id).await.map_err(|e| {
         tracing::error!(audit.id = %id, "a reset cannot be read: {e}");
         Problem::unavailable("The audit trail cannot be read. Try again.")
     })?;
     // Another team's reset looks like none at all; a forbid on one's own says so.
     let missing = || Problem::new(Kind::NotFound, "The acting team has no reset with this id.");
-    let reset = found.ok_or_else(missing)?;
-    if gateway.policies.viewer(&principal, context.origin()).may_view_resets(&reset.team) {
-        return Ok(HttpResponse::Ok().json(ResetView::from(&reset)));
+    let (team, view) = found.ok_or_else(missing)?;
+    if gateway.policies.viewer(&principal, context.origin()).may_view_resets(&team) {
+        return Ok(HttpResponse::Ok().json(view));
     }
     let facts = caller_facts(principal.identity(), context.origin()).team(principal.team().as_str());
     gateway.refuse(principal.identity(), &facts.action("ViewReset").refused(Why::Policy));
-    if reset.team == *principal.team() {
+    if team == *principal.team() {
         return Err(refusal::own_resets_forbidden());
     }
     Err(missing())
+}
+
+/// Whose it is, and what it looks like.
+async fn found(gateway: &Gateway, id: ResetId) -> Result<Option<(TeamName, ResetOrBatch)>, ReadError> {
+    if let Some(reset) = gateway.trail.reset(id).await? {
+        let view = ResetView::from(&reset);
+        return Ok(Some((reset.team, ResetOrBatch::Reset(view))));
+    }
+    let resets = gateway.trail.batch(id).await?;
+    let view = BatchView::of(id, &resets).map(ResetOrBatch::Batch);
+    Ok(resets.into_iter().next().map(|first| first.team).zip(view))
 }
 
 /// What later versions will understand is refused by this one, never ignored.

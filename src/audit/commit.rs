@@ -203,10 +203,8 @@ impl Checkpoints {
 
 impl Doubt {
     fn of(drafts: &[&Draft], chain: Chain) -> Self {
-        let intents = drafts.iter().filter_map(|draft| match &draft.projection {
-            Projection::Open(reset) => Some(About::of(reset, None)),
-            Projection::None | Projection::Close { .. } => None,
-        });
+        let intents = drafts.iter().filter_map(|draft| draft.projection.asked());
+        let intents = intents.map(|reset| About::of(reset, None));
         let landed = drafts.iter().filter(|draft| draft.must_land).count();
         Self { chain, landed, intents: intents.collect() }
     }
@@ -309,6 +307,7 @@ mod tests {
     fn outcome() -> Draft {
         let about = About {
             reset: ResetId::generate(),
+            batch: None,
             request: RequestId::generate(),
             team: "a".parse().expect("a name"),
             instance: "ins-1".parse().expect("an id"),

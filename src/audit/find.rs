@@ -14,7 +14,7 @@ use crate::domain::{InstanceId, ResetId, Revision, TeamName, rfc3339};
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Recorded {
-    /// `intent`, `refused` or `outcome`.
+    /// `queued`, `intent`, `refused` or `outcome`.
     pub kind: String,
     #[serde(deserialize_with = "parsed")]
     pub time: Timestamp,
@@ -44,6 +44,8 @@ pub struct Recorded {
     /// Not in old records, whose passwords were the callers'.
     #[serde(default)]
     pub generated: bool,
+    /// Of a reset that one call asked for with others.
+    pub batch_size: Option<i64>,
     pub refused: Option<String>,
     pub outcome: Option<String>,
     pub cause: Option<String>,

@@ -160,6 +160,8 @@ mod tests {
     fn reset(team_of: usize, of: usize, status: Status, at: Timestamp) -> Reset {
         Reset {
             id: ResetId::generate(),
+            batch: None,
+            cause: None,
             instance: instance(of),
             team: team(team_of),
             status,

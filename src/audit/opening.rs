@@ -6,7 +6,7 @@ use super::event::Event;
 use super::store::{Source, StoreError};
 use super::writer::Draft;
 use super::{About, now};
-use crate::domain::Outcome;
+use crate::domain::{Outcome, Status, Unsent};
 
 /// Its first record: it names the ends of other chains.
 pub(super) fn start(committer: &Committer, source: &dyn Source) -> Result<Draft, StoreError> {
@@ -15,18 +15,22 @@ pub(super) fn start(committer: &Committer, source: &dyn Source) -> Result<Draft,
     Ok(Draft::event(&Event::Start { version, signing_key, heads: &heads }))
 }
 
-/// An outcome for each reset that dead writers left open.
+/// An outcome for each reset that dead writers left open: what was queued was not sent, of the rest nobody knows.
 pub(super) fn closed_orphans(committer: &mut Committer) -> Result<Vec<Draft>, StoreError> {
     let orphans = committer.orphans()?;
     if !orphans.is_empty() {
         tracing::warn!(
             resets = orphans.len(),
-            "resets were in flight when their writer of the trail ended: they are recorded as unknown"
+            "resets were in flight when their writer of the trail ended: they are recorded as unknown, or as not sent where they still waited for their turn"
         );
     }
-    let unknown = Outcome::Unknown { upstream_code: None, upstream_request_id: None };
-    let closed = orphans
-        .iter()
-        .map(|reset| Draft::outcome(&About::of(reset, None), &unknown, None, now(), Some("writer gone")));
+    let closed = orphans.iter().map(|reset| {
+        let outcome = match reset.status {
+            // Nothing is sent before its intent is on record.
+            Status::Queued => Outcome::NotSent(Unsent::Unreachable),
+            _ => Outcome::Unknown { upstream_code: None, upstream_request_id: None },
+        };
+        Draft::outcome(&About::of(reset, None), &outcome, None, now(), Some("writer gone"))
+    });
     Ok(closed.collect())
 }

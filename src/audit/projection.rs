@@ -16,17 +16,19 @@ use crate::domain::{ResetId, Status};
 pub(super) enum Untold {
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// This one does not say what an intent or an outcome says.
+    /// This one does not say what a record of its kind says.
     #[error("writer {}, sequence {}: it does not say what it should of a reset", .0.writer, .0.sequence)]
     Record(Position),
 }
 
-/// What an intent or an outcome says of its reset.
+/// What a record says of its reset.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Said {
     kind: String,
     time: String,
+    batch_id: Option<String>,
+    queued_at: Option<String>,
     request_id: Option<String>,
     team: Option<String>,
     instance_id: Option<String>,
@@ -41,8 +43,16 @@ struct Said {
     upstream_request_id: Option<String>,
 }
 
+/// A reset by its records.
+pub(super) struct Told {
+    pub(super) reset: Reset,
+    /// Where it was queued, if it was and that is left.
+    pub(super) queued: Option<Position>,
+}
+
 struct Closed {
     status: Status,
+    cause: Option<String>,
     upstream_code: Option<String>,
     upstream_request_id: Option<String>,
     at: Timestamp,
@@ -52,18 +62,26 @@ struct Closed {
 /// they find it only while there is none; all later ones are of one process, whose writers' names are in order.
 type Rank = (bool, String, u64);
 
-/// The reset as its records tell it; None where no intent is left.
-pub(super) fn told(source: &dyn Source, id: ResetId) -> Result<Option<Reset>, Untold> {
-    let mut intent: Option<Reset> = None;
+/// The reset as its records tell it; None where nothing is left that begins one.
+pub(super) fn told(source: &dyn Source, id: ResetId) -> Result<Option<Told>, Untold> {
+    let mut begun: Option<Told> = None;
     let mut newest: Option<(Rank, Closed)> = None;
     let mut unread = None;
     let of_reset = Filter { reset: Some(id), ..Filter::default() };
     each(source, &of_reset, Order::OldestFirst, |Stored { position, record }| {
         let said = serde_json::from_str::<Said>(&record).ok();
         let read = said.and_then(|said| match said.kind.as_str() {
-            "intent" if intent.is_some() => Some(()),
+            "queued" if begun.is_some() => Some(()),
+            "queued" => {
+                let reset = opened(id, Status::Queued, said, position.clone())?;
+                begun = Some(Told { reset, queued: Some(position.clone()) });
+                Some(())
+            }
+            "intent" if begun.as_ref().is_some_and(|told| told.reset.status == Status::Sent) => Some(()),
             "intent" => {
-                intent = Some(opened(id, said, position.clone())?);
+                let queued = begun.take().and_then(|told| told.queued);
+                let reset = opened(id, Status::Sent, said, position.clone())?;
+                begun = Some(Told { reset, queued });
                 Some(())
             }
             "outcome" => {
@@ -87,29 +105,37 @@ pub(super) fn told(source: &dyn Source, id: ResetId) -> Result<Option<Reset>, Un
     if let Some(position) = unread {
         return Err(Untold::Record(position));
     }
-    let Some(mut reset) = intent else { return Ok(None) };
+    let Some(mut told) = begun else { return Ok(None) };
     if let Some((_, closed)) = newest {
+        let reset = &mut told.reset;
         reset.status = closed.status;
+        reset.cause = closed.cause;
         reset.upstream_code = closed.upstream_code;
         reset.upstream_request_id = closed.upstream_request_id;
         reset.finished_at = Some(closed.at);
     }
-    Ok(Some(reset))
+    Ok(Some(told))
 }
 
-fn opened(id: ResetId, said: Said, receipt: Position) -> Option<Reset> {
+fn opened(id: ResetId, status: Status, said: Said, receipt: Position) -> Option<Reset> {
+    let batch = match said.batch_id {
+        Some(id) => Some(id.parse().ok()?),
+        None => None,
+    };
     Some(Reset {
         id,
+        batch,
         instance: said.instance_id?.parse().ok()?,
         team: said.team?.parse().ok()?,
-        status: Status::Sent,
+        status,
         request_id: said.request_id?.parse().ok()?,
         upstream_request_id: None,
         upstream_code: None,
+        cause: None,
         reason: said.reason,
         ticket: said.ticket,
         policies: said.policies,
-        created_at: said.time.parse().ok()?,
+        created_at: said.queued_at.unwrap_or(said.time).parse().ok()?,
         finished_at: None,
         sealed_password: said.sealed_password,
         receipt,
@@ -117,15 +143,17 @@ fn opened(id: ResetId, said: Said, receipt: Position) -> Option<Reset> {
 }
 
 fn closed(said: Said) -> Option<Closed> {
+    let status = Status::from_name(&said.outcome?)?;
     Some(Closed {
-        status: Status::from_name(&said.outcome?)?,
+        status,
+        cause: said.cause.filter(|_| status == Status::NotSent),
         upstream_code: said.upstream_code,
         upstream_request_id: said.upstream_request_id,
         at: said.time.parse().ok()?,
     })
 }
 
-/// The reset that an intent begins.
+/// The reset that an intent begins, or that is queued.
 pub(super) fn reset_of(record: &str) -> Option<ResetId> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
@@ -134,12 +162,21 @@ pub(super) fn reset_of(record: &str) -> Option<ResetId> {
         reset_id: String,
     }
     let named: Named = serde_json::from_str(record).ok()?;
-    (named.kind == Kind::Intent.as_str()).then(|| named.reset_id.parse().ok())?
+    let begins = BEGINNINGS.iter().any(|kind| kind.as_str() == named.kind);
+    begins.then(|| named.reset_id.parse().ok())?
 }
+
+/// What a reset begins with.
+pub(super) const BEGINNINGS: [Kind; 2] = [Kind::Queued, Kind::Intent];
 
 /// Every reset of the trail, as its records tell it: what [`super::store::Store::replace_projection`] writes. Holds
 /// few of them at a time.
 pub(super) fn rebuilt(source: &dyn Source) -> impl Iterator<Item = Result<Reset, Untold>> {
+    BEGINNINGS.into_iter().flat_map(|kind| rebuilt_from(source, kind))
+}
+
+/// Those whose receipt is a record of this kind.
+fn rebuilt_from(source: &dyn Source, kind: Kind) -> impl Iterator<Item = Result<Reset, Untold>> {
     let mut after: Option<Place> = None;
     let mut page = VecDeque::new();
     let mut ended = false;
@@ -149,8 +186,8 @@ pub(super) fn rebuilt(source: &dyn Source) -> impl Iterator<Item = Result<Reset,
                 if ended {
                     return None;
                 }
-                let intents = Filter { kind: Some(Kind::Intent), ..Filter::default() };
-                match source.page(&intents, Order::OldestFirst, after.as_ref(), BATCH) {
+                let beginnings = Filter { kind: Some(kind), ..Filter::default() };
+                match source.page(&beginnings, Order::OldestFirst, after.as_ref(), BATCH) {
                     Ok(next) => {
                         ended = next.len() < BATCH;
                         after = next.last().map(Stored::place);
@@ -165,9 +202,9 @@ pub(super) fn rebuilt(source: &dyn Source) -> impl Iterator<Item = Result<Reset,
             };
             let Some(id) = reset_of(&record) else { return Some(Err(Untold::Record(position))) };
             match told(source, id) {
-                // An intent that came back has the reset of the first one.
-                Ok(reset) => match reset.filter(|reset| reset.receipt == position) {
-                    Some(reset) => return Some(Ok(reset)),
+                // One that came back has the reset of the first one; one that was queued and sent, of its intent.
+                Ok(told) => match told.filter(|told| told.reset.receipt == position) {
+                    Some(told) => return Some(Ok(told.reset)),
                     None => continue,
                 },
                 Err(error) => return Some(Err(error)),

@@ -46,6 +46,11 @@ impl Reader {
         self.off(move |source| source.reset(id)).await
     }
 
+    /// The resets of the batch of this id, from the projection. Reads off the worker threads.
+    pub async fn batch(&self, id: ResetId) -> Result<Vec<Reset>, ReadError> {
+        self.off(move |source| source.batch(id)).await
+    }
+
     /// Up to `limit` records that fit, on from `after`. Reads off the worker threads.
     pub async fn page(
         &self,

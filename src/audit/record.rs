@@ -9,11 +9,11 @@ use sha2::{Digest, Sha256};
 
 use crate::authn::{Call, Identity, Origin};
 use crate::authz::{Authorized, Denied};
-use crate::domain::{Effort, InstanceId, Outcome, ResetId, Unsent, rfc3339};
+use crate::domain::{Effort, InstanceId, Outcome, ResetId, rfc3339};
 use crate::http;
-use crate::ratelimit::{Limited, Permit, Standings};
+use crate::ratelimit::{Limited, LimitedAll, Permit, Standings};
 
-use super::{About, Position};
+use super::{About, Position, Reset};
 
 /// The version of the record's shape, its first field.
 const VERSION: u8 = 2;
@@ -25,6 +25,8 @@ pub enum Kind {
     Start,
     Stop,
     Refused,
+    /// An item of a batch waits for its turn.
+    Queued,
     Intent,
     Outcome,
     /// Of the gateway itself, see [`super::Event`].
@@ -45,10 +47,11 @@ pub struct NoKind;
 
 impl Kind {
     /// All there are.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Start,
         Self::Stop,
         Self::Refused,
+        Self::Queued,
         Self::Intent,
         Self::Outcome,
         Self::Checkpoint,
@@ -66,6 +69,7 @@ impl Kind {
             Self::Start => "start",
             Self::Stop => "stop",
             Self::Refused => "refused",
+            Self::Queued => "queued",
             Self::Intent => "intent",
             Self::Outcome => "outcome",
             Self::Checkpoint => "checkpoint",
@@ -93,6 +97,12 @@ impl FromStr for Kind {
 pub struct Facts<'f> {
     #[serde(skip_serializing_if = "Option::is_none")]
     reset_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batch_id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batch_size: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    queued_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<&'f str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -213,6 +223,8 @@ impl<'f> Facts<'f> {
             instance_id: Some(call.request.instance.as_str()),
             reason: call.request.reason.as_ref().map(|text| text.as_str()),
             ticket: call.request.ticket.as_ref().map(|text| text.as_str()),
+            batch_id: call.request.batch.map(|batch| batch.id.to_string()),
+            batch_size: call.request.batch.map(|batch| batch.size),
             generated: call.request.password.is_generated(),
             ..Self::of_identity(call.principal.identity(), &call.origin)
         }
@@ -238,11 +250,22 @@ impl<'f> Facts<'f> {
         }
     }
 
-    /// A reset that is within its quotas, and is about to be sent.
-    pub(super) fn of_intent(id: ResetId, permit: &'f Permit, decided: &'f http::Digest) -> Self {
+    /// An item of a batch that is within its quotas, and waits for its turn.
+    pub(super) fn of_queued(id: ResetId, permit: &'f Permit) -> Self {
         Self {
             reset_id: Some(id.to_string()),
             quotas: Some(permit.standings()),
+            ..Self::of_authorized(permit.authorized())
+        }
+    }
+
+    /// A reset that is within its quotas, and is about to be sent. What was queued was charged then.
+    pub(super) fn of_intent(reset: &Reset, permit: &'f Permit, decided: &'f http::Digest) -> Self {
+        let queued = reset.batch.map(|_| rfc3339(reset.created_at));
+        Self {
+            reset_id: Some(reset.id.to_string()),
+            quotas: queued.is_none().then(|| permit.standings()),
+            queued_at: queued,
             digest: Some(decided.as_str()),
             sealed_password: permit.authorized().seen().call().request.password.sealed(),
             ..Self::of_authorized(permit.authorized())
@@ -252,6 +275,11 @@ impl<'f> Facts<'f> {
     /// A reset that a quota refused.
     pub fn of_limited(limited: &'f Limited) -> Self {
         Self { quotas: limited.standings.as_ref(), ..Self::of_authorized(&limited.authorized) }
+    }
+
+    /// A batch that a quota refused.
+    pub fn of_limited_batch(limited: &'f LimitedAll, first: &'f Authorized) -> Self {
+        Self { quotas: limited.standings.as_ref(), ..Self::of_authorized(first).whole_batch() }
     }
 
     /// `effort` is None when nobody can tell it any more.
@@ -269,11 +297,9 @@ impl<'f> Facts<'f> {
             upstream_ms: effort.and_then(|effort| effort.upstream).map(milliseconds),
             total_ms: about.arrived.map(|arrived| milliseconds(arrived.elapsed())),
             reset_id: Some(about.reset.to_string()),
+            batch_id: about.batch.map(|id| id.to_string()),
             outcome: Some(outcome.status().as_str()),
-            cause: cause.or(match outcome {
-                Outcome::NotSent(Unsent::Mismatched) => Some("digest mismatch"),
-                _ => None,
-            }),
+            cause,
             upstream_code: outcome.upstream_code(),
             upstream_request_id: outcome.upstream_request_id(),
             ..Self::default()
@@ -289,6 +315,12 @@ impl<'f> Facts<'f> {
     /// The same, of this instance.
     pub fn instance(mut self, id: &'f InstanceId) -> Self {
         self.instance_id = Some(id.as_str());
+        self
+    }
+
+    /// The same, of all instances of a batch.
+    pub fn whole_batch(mut self) -> Self {
+        self.instance_id = None;
         self
     }
 

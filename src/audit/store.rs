@@ -15,8 +15,27 @@ use crate::domain::{InstanceId, Outcome, RequestId, ResetId, Status, TeamName};
 /// What a record changes in the projection.
 pub(super) enum Projection {
     None,
+    /// A reset begins as it is here, sent or queued.
     Open(Box<Reset>),
-    Close { id: ResetId, outcome: Outcome, at: Timestamp },
+    /// One that is queued is sent.
+    Send(Box<Reset>),
+    Close {
+        id: ResetId,
+        outcome: Outcome,
+        at: Timestamp,
+        /// Why nothing was sent.
+        cause: Option<&'static str>,
+    },
+}
+
+impl Projection {
+    /// The reset that is asked for, and that comes to nothing if nobody waits for it any more.
+    pub(super) fn asked(&self) -> Option<&Reset> {
+        match self {
+            Self::Open(reset) | Self::Send(reset) => Some(reset),
+            Self::None | Self::Close { .. } => None,
+        }
+    }
 }
 
 /// A record with its place, ready to be kept.
@@ -119,7 +138,7 @@ pub(super) trait Store: Send {
     /// How often it must be said.
     fn lease(&self) -> Option<Duration>;
 
-    /// The resets without an outcome whose writer is gone; no other process gets the same, while this writer lives.
+    /// The resets without an outcome, sent or queued, whose writer is gone; no other process gets the same, while this writer lives.
     fn orphans(&mut self, writer: &str) -> Result<Vec<Reset>, StoreError>;
 
     /// Takes the records up to each position, and the resets that they began, out of the store, and keeps `rows` in
@@ -140,6 +159,9 @@ pub(super) type Resets<'r> = dyn Iterator<Item = Result<Reset, StoreError>> + 'r
 pub(super) trait Source: Send + Sync {
     /// The reset of this id, from the projection.
     fn reset(&self, id: ResetId) -> Result<Option<Reset>, StoreError>;
+
+    /// The resets of this batch, in the order in which it names them; none: there is no such batch.
+    fn batch(&self, id: ResetId) -> Result<Vec<Reset>, StoreError>;
 
     /// Up to `limit` resets whose id comes after this one, in the order of their ids.
     fn resets_after(&self, id: Option<ResetId>, limit: usize) -> Result<Vec<Reset>, StoreError>;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
-use crate::authz::tests::{authorized, authorized_to_set, revision_with};
+use crate::authz::tests::{authorized, authorized_in_batch, authorized_to_set, revision_with};
 use crate::domain::{NewPassword, Password};
 use crate::ratelimit::Limiter;
 
@@ -49,6 +49,12 @@ impl Fixture {
         let password = Password::parse("Abcd~1234".to_owned()).expect("a password").into();
         let password = NewPassword::Sealed(password, jwe.to_owned());
         self.limiter.admit(authorized_to_set("a", instance, "", password)).expect("within all quotas")
+    }
+
+    /// Of an item of a batch.
+    fn batch_permit(&self, instance: &str, batch: crate::domain::Batch) -> Permit {
+        let authorized = authorized_in_batch("a", instance, batch);
+        self.limiter.admit(authorized).expect("within all quotas")
     }
 
     pub(super) fn records(&self) -> Vec<Value> {
@@ -131,6 +137,59 @@ async fn an_intent_that_is_dropped_is_closed_as_unknown_and_keeps_its_charge() {
     assert!(fixture.limiter.admit(authorized("a", "ins-1", "")).is_err(), "the cool-down holds");
     let text = String::from_utf8(fixture.metrics.encode()).expect("text");
     assert!(text.contains(r#"zengate_resets_total{outcome="unknown"} 1"#), "{text}");
+}
+
+#[tokio::test]
+async fn a_batch_is_queued_whole_and_each_of_it_sent_left_or_dropped() {
+    let fixture = Fixture::new();
+    let trail = fixture.trail();
+    let batch = crate::domain::Batch { id: ResetId::generate(), size: 3 };
+    let permits = ["ins-1", "ins-2", "ins-3"].map(|id| fixture.batch_permit(id, batch)).into();
+    let mut queued = trail.queue(permits).await.expect("queued");
+    let read = trail.batch(batch.id).await.expect("readable");
+    assert_eq!(read, queued.iter().map(|item| item.reset().clone()).collect::<Vec<_>>());
+    assert!(read.iter().all(|reset| reset.status == Status::Queued && reset.receipt.sequence > 0));
+    let (permit, place) = queued.remove(0).turn();
+    let intent = trail.open_queued(place, permit, &Target::for_test()).await.expect("opened");
+    assert_eq!(trail.batch(batch.id).await.expect("readable")[0].status, Status::Sent);
+    let receipt = trail.close(intent, accepted(), EFFORT).await;
+    let (permit, place) = queued.remove(0).turn();
+    drop(permit);
+    let left = trail.leave(place, "busy").await;
+    assert!(left.recorded);
+    drop(queued);
+    trail.stop();
+    let reader = fixture.trail();
+    let read = reader.batch(batch.id).await.expect("readable");
+    assert_eq!((&read[0], &read[1]), (receipt.reset(), &left.reset), "the answer is the record");
+    let ends: Vec<_> = read.iter().map(|reset| (reset.status, reset.cause.as_deref())).collect();
+    let unsent = |cause| (Status::NotSent, Some(cause));
+    assert_eq!(ends, [(Status::Accepted, None), unsent("busy"), unsent("abandoned")]);
+    assert!(fixture.limiter.admit(authorized("a", "ins-1", "")).is_err(), "its rest is kept");
+    for given_back in ["ins-2", "ins-3"] {
+        assert!(fixture.limiter.admit(authorized("a", given_back, "")).is_ok(), "{given_back}");
+    }
+    assert!(fixture.good(), "and the table of resets is what the records say");
+}
+
+#[tokio::test]
+async fn what_a_dead_writer_had_queued_was_not_sent() {
+    let fixture = Fixture::new();
+    let trail = fixture.trail();
+    let batch = crate::domain::Batch { id: ResetId::generate(), size: 2 };
+    let permits = ["ins-1", "ins-2"].map(|id| fixture.batch_permit(id, batch)).into();
+    let mut queued = trail.queue(permits).await.expect("queued");
+    let (permit, place) = queued.remove(0).turn();
+    let intent = trail.open_queued(place, permit, &Target::for_test()).await.expect("opened");
+    trail.stop();
+    // As a kill leaves them: nobody closes them.
+    std::mem::forget((intent, queued));
+    let trail = fixture.trail();
+    let read = trail.batch(batch.id).await.expect("readable");
+    let ends: Vec<_> = read.iter().map(|reset| (reset.status, reset.cause.as_deref())).collect();
+    assert_eq!(ends, [(Status::Unknown, None), (Status::NotSent, Some("writer gone"))]);
+    trail.stop();
+    assert!(fixture.good());
 }
 
 #[tokio::test]
@@ -231,11 +290,11 @@ fn one_writer_at_a_time() {
 fn a_trail_of_another_version_is_left_alone() {
     let fixture = Fixture::new();
     fixture.trail().stop();
-    Connection::open(fixture.path()).expect("opened").pragma_update(None, "user_version", 3).expect("set");
+    Connection::open(fixture.path()).expect("opened").pragma_update(None, "user_version", 4).expect("set");
     let refused = Trail::start(&config::Audit::sqlite(&fixture.path()), fixture.metrics.clone())
         .err()
         .expect("refused");
-    assert!(matches!(refused, OpenError::Version { needs: 3, has: 2, .. }), "{refused}");
+    assert!(matches!(refused, OpenError::Version { needs: 4, has: 3, .. }), "{refused}");
 }
 
 #[tokio::test]

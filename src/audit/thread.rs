@@ -12,10 +12,10 @@ use super::commit::{Committer, Doubt};
 use super::event::{Event, Part};
 use super::opening;
 use super::store::{Opened, Projection, Source, StoreError};
-use super::writer::{Draft, Job, Reply, Standing, WriteError};
+use super::writer::{Draft, Group, Job, Reply, Standing, WriteError, must_land};
 use super::{About, Position, SigningKey, now};
 use crate::config;
-use crate::domain::{Outcome, Status, Unsent, rfc3339};
+use crate::domain::{Outcome, Unsent, rfc3339};
 use crate::metrics::Metrics;
 
 /// Most records of one commit.
@@ -107,7 +107,11 @@ impl Thread {
 
     fn closed_orphans(&mut self) -> Result<Vec<Draft>, StoreError> {
         let closed = opening::closed_orphans(&mut self.committer)?;
-        closed.iter().for_each(|_| self.metrics.reset(Status::Unknown.as_str()));
+        for draft in &closed {
+            if let Projection::Close { outcome, .. } = &draft.projection {
+                self.metrics.reset(outcome.status().as_str());
+            }
+        }
         Ok(closed)
     }
 
@@ -121,12 +125,13 @@ impl Thread {
             let (mut asked, mut stopping) = (Vec::new(), false);
             for job in first.into_iter().chain(queue.try_iter().take(GROUP - 1)) {
                 match job {
-                    Job::Write { draft, reply } => asked.push((draft, reply)),
+                    Job::Write { group, reply } => asked.push((group, reply)),
                     Job::Exported { writer, sequence } => _ = self.exported.insert(writer, sequence),
                     Job::Stop => stopping = true,
                 }
             }
-            self.standing.queued.fetch_sub(asked.len(), Ordering::Relaxed);
+            let drafts = asked.iter().map(|(group, _)| group.len()).sum();
+            self.standing.queued.fetch_sub(drafts, Ordering::Relaxed);
             self.look_around();
             self.write(asked, false);
             if stopping {
@@ -136,7 +141,7 @@ impl Thread {
     }
 
     fn stop(mut self) {
-        self.write(vec![(Draft::event(&Event::Stop {}), None)], true);
+        self.write(vec![(vec![Draft::event(&Event::Stop {})], None)], true);
         if !self.waiting.is_empty() {
             tracing::error!(
                 records = self.waiting.len(),
@@ -199,10 +204,10 @@ impl Thread {
     }
 
     /// Commits what waits and what is asked for; each gets its answer.
-    fn write(&mut self, mut asked: Vec<(Draft, Reply)>, last: bool) {
+    fn write(&mut self, mut asked: Vec<(Group, Reply)>, last: bool) {
         // Nothing came yet of an intent that nobody waits for any more.
-        asked.retain(|(draft, reply)| {
-            draft.must_land || reply.as_ref().is_none_or(|reply| !reply.is_closed())
+        asked.retain(|(group, reply)| {
+            must_land(group) || reply.as_ref().is_none_or(|reply| !reply.is_closed())
         });
         if self.damaged {
             // Whoever is called by a growing number is called for as long as it lasts.
@@ -219,17 +224,17 @@ impl Thread {
             return self.probe();
         }
         let waited = std::mem::take(&mut self.waiting);
-        let drafts: Vec<&Draft> = waited.iter().chain(asked.iter().map(|(draft, _)| draft)).collect();
+        let drafts: Vec<&Draft> = waited.iter().chain(asked.iter().flat_map(|(group, _)| group)).collect();
         match self.commit(&drafts, last) {
             Ok(positions) => {
-                for ((draft, reply), position) in
-                    asked.into_iter().zip(positions.into_iter().skip(waited.len()))
-                {
-                    self.answer(&draft, reply, position);
+                let mut positions = positions.into_iter().skip(waited.len());
+                for (group, reply) in asked {
+                    let places = positions.by_ref().take(group.len()).collect();
+                    self.answer(&group, reply, places);
                 }
             }
             Err(StoreError::Refused(_)) => {
-                let waited = waited.into_iter().map(|draft| (draft, None));
+                let waited = waited.into_iter().map(|draft| (vec![draft], None));
                 self.write_singly(waited.chain(asked).collect());
                 if last && let Err(error) = self.commit(&[], true) {
                     self.failed(&error);
@@ -259,24 +264,21 @@ impl Thread {
     }
 
     /// The store does not take one of these for what it holds, and never will: the others must not wait for it.
-    fn write_singly(&mut self, drafts: Vec<(Draft, Reply)>) {
-        let mut drafts = drafts.into_iter();
-        while let Some((draft, reply)) = drafts.next() {
-            match self.commit(&[&draft], false) {
-                Ok(mut positions) => {
-                    let position = positions.pop().expect("as many as drafts");
-                    self.answer(&draft, reply, position);
-                }
+    fn write_singly(&mut self, groups: Vec<(Group, Reply)>) {
+        let mut groups = groups.into_iter();
+        while let Some((group, reply)) = groups.next() {
+            match self.commit(&group.iter().collect::<Vec<_>>(), false) {
+                Ok(places) => self.answer(&group, reply, places),
                 Err(StoreError::Refused(why)) => {
                     self.unstarted = false;
-                    self.metrics.records_lost(1);
+                    self.metrics.records_lost(group.len());
                     tracing::error!("a record of the trail is lost, since the store does not take it: {why}");
                     if let Some(reply) = reply {
                         _ = reply.send(Err(WriteError::Commit(why)));
                     }
                 }
                 Err(error) => {
-                    let rest = std::iter::once((draft, reply)).chain(drafts).collect();
+                    let rest = std::iter::once((group, reply)).chain(groups).collect();
                     self.failed(&error);
                     return self.refuse(rest, &WriteError::Commit(error.to_string()));
                 }
@@ -331,13 +333,16 @@ impl Thread {
         happened.intents.iter().for_each(|about| self.close_unsent(about, "commit in doubt"));
     }
 
-    /// Whoever asked for an intent may have given up just now.
-    fn answer(&mut self, draft: &Draft, reply: Reply, position: Position) {
+    /// Whoever asked for resets may have given up just now.
+    fn answer(&mut self, group: &[Draft], reply: Reply, places: Vec<Position>) {
         let Some(reply) = reply else { return };
-        if reply.send(Ok(position)).is_err()
-            && let Projection::Open(reset) = &draft.projection
-        {
-            self.close_unsent(&About::of(reset, None), "given up");
+        if reply.send(Ok(places)).is_ok() {
+            return;
+        }
+        for draft in group {
+            if let Some(reset) = draft.projection.asked() {
+                self.close_unsent(&About::of(reset, None), "given up");
+            }
         }
     }
 
@@ -348,17 +353,17 @@ impl Thread {
     }
 
     /// What must land waits on; the rest is refused, and is lost where nobody waits for it.
-    fn refuse(&mut self, asked: Vec<(Draft, Reply)>, error: &WriteError) {
+    fn refuse(&mut self, asked: Vec<(Group, Reply)>, error: &WriteError) {
         let mut lost = 0;
-        for (draft, reply) in asked {
+        for (group, reply) in asked {
             match reply {
                 // Whoever asked may have gone.
                 Some(reply) => _ = reply.send(Err(error.clone())),
-                None if !draft.must_land => lost += 1,
+                None if !must_land(&group) => lost += group.len(),
                 None => {}
             }
-            if draft.must_land {
-                self.waiting.push(draft);
+            if must_land(&group) {
+                self.waiting.extend(group);
             }
         }
         self.metrics.records_lost(lost);

@@ -93,7 +93,8 @@ struct Verifier<'v> {
     excuses: Vec<(String, u64)>,
     /// Checkpoints of the store by the key that signed them.
     signed: BTreeMap<String, u64>,
-    intents: u64,
+    /// Records that begin a reset.
+    beginnings: u64,
     verified: Verified,
 }
 
@@ -122,7 +123,7 @@ impl<'v> Verifier<'v> {
             open: BTreeSet::new(),
             excuses: Vec::new(),
             signed: BTreeMap::new(),
-            intents: 0,
+            beginnings: 0,
             verified: Verified::default(),
         })
     }

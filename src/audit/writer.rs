@@ -13,7 +13,7 @@ use super::store::{Opened, Projection};
 use super::thread::Thread;
 use super::{About, OpenError, Position, Reset, SigningKey, store};
 use crate::config;
-use crate::domain::{Effort, Outcome};
+use crate::domain::{Effort, Outcome, Status};
 use crate::metrics::Metrics;
 
 /// Records that may wait for the disk at a time; past them new resets are refused.
@@ -40,12 +40,15 @@ pub enum WriteError {
     Commit(String),
 }
 
-/// Who waits for a record's place; nobody for what is only posted.
-pub(super) type Reply = Option<oneshot::Sender<Result<Position, WriteError>>>;
+/// Records that go together: all of them, or none.
+pub(super) type Group = Vec<Draft>;
+
+/// Who waits for a group's places; nobody for what is only posted.
+pub(super) type Reply = Option<oneshot::Sender<Result<Vec<Position>, WriteError>>>;
 
 pub(super) enum Job {
     Write {
-        draft: Draft,
+        group: Group,
         reply: Reply,
     },
     /// How far the second sink has come.
@@ -78,8 +81,15 @@ pub(super) struct Writer {
 }
 
 impl Draft {
-    pub(super) fn intent(time: Timestamp, facts: &Facts<'_>, reset: &Reset) -> Self {
+    pub(super) fn queued(time: Timestamp, facts: &Facts<'_>, reset: &Reset) -> Self {
         let projection = Projection::Open(Box::new(reset.clone()));
+        Self { rest: record::rest(Kind::Queued, time, facts), projection, must_land: false }
+    }
+
+    pub(super) fn intent(time: Timestamp, facts: &Facts<'_>, reset: &Reset) -> Self {
+        let reset = Box::new(reset.clone());
+        let projection =
+            if reset.batch.is_some() { Projection::Send(reset) } else { Projection::Open(reset) };
         Self { rest: record::rest(Kind::Intent, time, facts), projection, must_land: false }
     }
 
@@ -102,8 +112,10 @@ impl Draft {
         at: Timestamp,
         cause: Option<&'static str>,
     ) -> Self {
+        let cause = cause.or(outcome.cause());
         let facts = Facts::of_outcome(about, outcome, effort, cause);
-        let projection = Projection::Close { id: about.reset, outcome: outcome.clone(), at };
+        let unsent = cause.filter(|_| outcome.status() == Status::NotSent);
+        let projection = Projection::Close { id: about.reset, outcome: outcome.clone(), at, cause: unsent };
         Self { rest: record::rest(Kind::Outcome, at, &facts), projection, must_land: true }
     }
 
@@ -111,6 +123,11 @@ impl Draft {
         let rest = record::rest(event.kind(), Timestamp::now(), event);
         Self { rest, projection: Projection::None, must_land: true }
     }
+}
+
+/// What has happened never goes together with what was only asked for.
+pub(super) fn must_land(group: &[Draft]) -> bool {
+    group.iter().all(|draft| draft.must_land)
 }
 
 impl Writer {
@@ -152,9 +169,15 @@ impl Writer {
     /// Returns once the record is on the disk, or will not be. What must land is waited for as long as it takes to
     /// know that it has to be tried again.
     pub(super) async fn write(&self, draft: Draft) -> Result<Position, WriteError> {
-        let bound = (!draft.must_land).then_some(self.timeout);
+        let mut places = self.write_together(vec![draft]).await?;
+        Ok(places.pop().expect("as many as drafts"))
+    }
+
+    /// The same of several, in one transaction.
+    pub(super) async fn write_together(&self, group: Group) -> Result<Vec<Position>, WriteError> {
+        let bound = (!must_land(&group)).then_some(self.timeout);
         let (reply, mut answer) = oneshot::channel();
-        self.send(draft, Some(reply))?;
+        self.send(group, Some(reply))?;
         let Some(bound) = bound else { return answer.await.unwrap_or(Err(WriteError::Closed)) };
         match tokio::time::timeout(bound, &mut answer).await {
             Ok(answered) => answered.unwrap_or(Err(WriteError::Closed)),
@@ -168,7 +191,7 @@ impl Writer {
 
     /// Returns at once.
     pub(super) fn post(&self, draft: Draft) {
-        if let Err(error) = self.send(draft, None) {
+        if let Err(error) = self.send(vec![draft], None) {
             self.metrics.records_lost(1);
             tracing::error!("a record of the trail is lost: {error}");
         }
@@ -180,13 +203,13 @@ impl Writer {
         _ = self.jobs.send(Job::Exported { writer, sequence });
     }
 
-    fn send(&self, draft: Draft, reply: Reply) -> Result<(), WriteError> {
+    fn send(&self, group: Group, reply: Reply) -> Result<(), WriteError> {
         // Outcomes are as many as intents, so bounding what is asked for bounds them too.
-        if self.standing.queued.load(Ordering::Relaxed) >= QUEUE && !draft.must_land {
+        if self.standing.queued.load(Ordering::Relaxed) >= QUEUE && !must_land(&group) {
             return Err(WriteError::Full);
         }
-        self.standing.queued.fetch_add(1, Ordering::Relaxed);
-        self.jobs.send(Job::Write { draft, reply }).map_err(|_| WriteError::Closed)
+        self.standing.queued.fetch_add(group.len(), Ordering::Relaxed);
+        self.jobs.send(Job::Write { group, reply }).map_err(|_| WriteError::Closed)
     }
 
     pub(super) fn healthy(&self) -> bool {

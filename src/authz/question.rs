@@ -98,6 +98,7 @@ impl Asked {
             reason_given: call.request.reason.is_some(),
             ticket_given: call.request.ticket.is_some(),
             generated: call.request.password.is_generated(),
+            batch_size: call.request.batch.map_or(1, |batch| batch.size as i64),
             ..Self::by(&call.principal, &call.origin)
         }
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::*;
 use crate::authn::{Call, Identity, Origin};
-use crate::domain::{NewPassword, Password, ResetRequest};
+use crate::domain::{Batch, NewPassword, Password, ResetRequest};
 use crate::inventory::{Agent, Attributes, Tag};
 
 const SCHEMA: &str = include_str!("../../policies/schema.cedarschema");
@@ -44,11 +44,23 @@ pub(crate) fn authorized(team: &str, id: &str, limits: &str) -> Authorized {
 }
 
 pub(crate) fn authorized_to_set(team: &str, id: &str, limits: &str, password: NewPassword) -> Authorized {
-    let permit = format!(r#"@id("all") permit (principal in Team::"{team}", action, resource);"#);
-    let revision = load("", &[(team, &permit)], limits).unwrap_or_else(|e| panic!("{e}"));
     let mut call = call(team, false);
     (call.request.instance, call.request.password) = (id.parse().expect("an id"), password);
-    let seen = Seen::for_test(call, Some(Attributes::unknown(id.parse().expect("an id"))));
+    permitted(call, limits)
+}
+
+/// An item of a batch.
+pub(crate) fn authorized_in_batch(team: &str, id: &str, batch: Batch) -> Authorized {
+    let mut call = call(team, false);
+    (call.request.instance, call.request.batch) = (id.parse().expect("an id"), Some(batch));
+    permitted(call, "")
+}
+
+fn permitted(call: Call, limits: &str) -> Authorized {
+    let (team, id) = (call.principal.team().to_string(), call.request.instance.clone());
+    let permit = format!(r#"@id("all") permit (principal in Team::"{team}", action, resource);"#);
+    let revision = load("", &[(&team, &permit)], limits).unwrap_or_else(|e| panic!("{e}"));
+    let seen = Seen::for_test(call, Some(Attributes::unknown(id)));
     Policies::new(revision, TimeZone::UTC, Arc::default()).authorize(seen).expect("permitted")
 }
 
@@ -70,6 +82,7 @@ fn call(team: &str, ticket: bool) -> Call {
             password: typed(),
             reason: None,
             ticket: ticket.then(|| "OPS-1".parse().expect("a ticket")),
+            batch: None,
         },
         origin: origin(),
     }

@@ -284,6 +284,7 @@ pub(super) fn read(reader: &mut Reader) -> Option<Config> {
     let audit = audit(reader.table("audit"));
     let cors = super::cors::read(reader.table("cors"));
     let look_alikes = reader.table("generated").boolean("exclude_look_alikes", false);
+    let batch = super::batch::read(reader.table("batch"));
     let telemetry = reader.table("telemetry").string("log", Some("info")).map(|log| Telemetry { log });
     Some(Config {
         server: server?,
@@ -298,6 +299,7 @@ pub(super) fn read(reader: &mut Reader) -> Option<Config> {
         telemetry: telemetry?,
         cors: cors?,
         generated: Generated { exclude_look_alikes: look_alikes? },
+        batch: batch?,
         effective: toml::Table::new(),
     })
 }

@@ -49,6 +49,8 @@ pub enum Rejection {
 /// How far a reset has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
+    /// Of a batch, and not yet tried.
+    Queued,
     Sent,
     Accepted,
     Rejected,
@@ -71,17 +73,24 @@ impl Effort {
 
 impl Status {
     /// All there are.
-    pub const ALL: [Self; 5] = [Self::Sent, Self::Accepted, Self::Rejected, Self::Unknown, Self::NotSent];
+    pub const ALL: [Self; 6] =
+        [Self::Queued, Self::Sent, Self::Accepted, Self::Rejected, Self::Unknown, Self::NotSent];
 
     /// As answers, records and metrics write it.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Queued => "queued",
             Self::Sent => "sent",
             Self::Accepted => "accepted",
             Self::Rejected => "rejected",
             Self::Unknown => "unknown",
             Self::NotSent => "not_sent",
         }
+    }
+
+    /// Whether nothing more will come of it, but perhaps a correction.
+    pub fn is_final(self) -> bool {
+        !matches!(self, Self::Queued | Self::Sent)
     }
 
     /// The reverse of [`Self::as_str`].
@@ -99,6 +108,11 @@ impl Outcome {
             Self::Unknown { .. } => Status::Unknown,
             Self::NotSent(_) => Status::NotSent,
         }
+    }
+
+    /// Why nothing was sent, where that is not plain.
+    pub fn cause(&self) -> Option<&'static str> {
+        matches!(self, Self::NotSent(Unsent::Mismatched)).then_some("digest mismatch")
     }
 
     /// Zenlayer's code, when it gave one.

@@ -2,7 +2,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::{InstanceId, Password};
+use super::{InstanceId, Password, ResetId};
 
 /// A caller's wish, parsed: which instance gets which password, and why.
 #[derive(Debug)]
@@ -11,6 +11,16 @@ pub struct ResetRequest {
     pub password: NewPassword,
     pub reason: Option<Reason>,
     pub ticket: Option<Ticket>,
+    /// Of which it is an item.
+    pub batch: Option<Batch>,
+}
+
+/// Several resets that one call asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Batch {
+    pub id: ResetId,
+    /// How many.
+    pub size: usize,
 }
 
 /// The password that a reset sets, and whose it is. Whoever must answer for a reset that went astray keeps one too.

@@ -34,16 +34,16 @@ impl Rate {
         Self { interval: whole_micros(rest).max(1), burst: 1 }
     }
 
-    /// The state after one cell at `now`, or how long to wait for one.
-    pub(super) fn charge(self, state: u64, now: u64) -> Result<u64, u64> {
-        let after = state.max(now) + self.interval;
+    /// The state after so many cells at `now`, or how long to wait for them.
+    pub(super) fn charge(self, state: u64, now: u64, cells: u64) -> Result<u64, u64> {
+        let after = state.max(now) + self.interval * cells;
         let latest = now + self.interval * self.burst;
         if after <= latest { Ok(after) } else { Err(after - latest) }
     }
 
-    /// The state with one cell given back.
-    pub(super) fn give_back(self, state: u64) -> u64 {
-        state.saturating_sub(self.interval)
+    /// The state with so many cells given back.
+    pub(super) fn give_back(self, state: u64, cells: u64) -> u64 {
+        state.saturating_sub(self.interval * cells)
     }
 
     pub(super) fn standing(self, state: u64, now: u64) -> Standing {
@@ -72,11 +72,11 @@ mod tests {
         let rate = rate(10, 3);
         let mut state = 0;
         for n in 0..3 {
-            state = rate.charge(state, 100).unwrap_or_else(|_| panic!("cell {n} is free"));
+            state = rate.charge(state, 100, 1).unwrap_or_else(|_| panic!("cell {n} is free"));
         }
-        assert_eq!(rate.charge(state, 100), Err(10), "the burst is spent");
-        assert_eq!(rate.charge(state, 109), Err(1));
-        assert!(rate.charge(state, 110).is_ok(), "a cell is free as soon as its time has come");
+        assert_eq!(rate.charge(state, 100, 1), Err(10), "the burst is spent");
+        assert_eq!(rate.charge(state, 109, 1), Err(1));
+        assert!(rate.charge(state, 110, 1).is_ok(), "a cell is free as soon as its time has come");
         assert_eq!(rate.standing(state, 110), Standing { remaining: 1, reset: 20 });
         assert_eq!(rate.standing(state, 10_000), Standing { remaining: 3, reset: 0 });
     }
@@ -84,31 +84,34 @@ mod tests {
     #[test]
     fn what_is_given_back_is_free_again() {
         let rate = rate(10, 1);
-        let state = rate.charge(0, 100).expect("free");
-        assert!(rate.charge(state, 100).is_err());
-        assert!(rate.charge(rate.give_back(state), 100).is_ok());
+        let state = rate.charge(0, 100, 1).expect("free");
+        assert!(rate.charge(state, 100, 1).is_err());
+        assert!(rate.charge(rate.give_back(state, 1), 100, 1).is_ok());
     }
 
     proptest! {
         /// Admissions never exceed burst + rate × time, and none is refused while a cell is free.
         #[test]
-        fn admits_what_it_says(interval in 1u64..1000, burst in 1u64..50, steps in prop::collection::vec(0u64..500, 1..300)) {
+        fn admits_what_it_says(interval in 1u64..1000, burst in 1u64..50, steps in prop::collection::vec((0u64..500, 1u64..5), 1..300)) {
             let rate = rate(interval, burst);
             let (mut state, mut now, mut admitted) = (0, 1_000_000, 0);
             let began = now;
-            for step in steps {
+            for (step, cells) in steps {
                 now += step;
                 let free = rate.standing(state, now).remaining;
-                match rate.charge(state, now) {
+                match rate.charge(state, now, cells) {
                     Ok(next) => {
-                        prop_assert!(free > 0);
+                        prop_assert!(u64::from(free) >= cells);
                         state = next;
-                        admitted += 1;
+                        admitted += cells;
                     }
                     Err(wait) => {
-                        prop_assert_eq!(free, 0);
-                        prop_assert!(rate.charge(state, now + wait).is_ok(), "the wait it names is long enough");
-                        prop_assert!(rate.charge(state, now + wait - 1).is_err(), "and no longer than needed");
+                        prop_assert!(u64::from(free) < cells);
+                        if cells > burst {
+                            continue;
+                        }
+                        prop_assert!(rate.charge(state, now + wait, cells).is_ok(), "the wait it names is long enough");
+                        prop_assert!(rate.charge(state, now + wait - 1, cells).is_err(), "and no longer than needed");
                     }
                 }
                 prop_assert!(admitted <= burst + (now - began) / interval);

@@ -15,19 +15,20 @@ pub(super) enum Key {
     Network(IpNet),
 }
 
-/// One cell of one key.
+/// Cells of one key.
 #[derive(Debug)]
 pub(super) struct Charge {
     pub(super) key: Key,
     pub(super) rate: Rate,
-    /// The key's, once [`Counters::charge`] had it: with this cell, or as it was found if nothing was charged.
+    pub(super) cells: u64,
+    /// The key's, once [`Counters::charge`] had it: with these cells, or as it was found if nothing was charged.
     pub(super) state: u64,
 }
 
 /// Why nothing was charged.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refused {
-    /// The charge at this index has no cell free; microseconds to wait.
+    /// The charge at this index finds too few cells free; microseconds to wait.
     Spent {
         charge: usize,
         wait: u64,
@@ -48,8 +49,8 @@ pub(super) struct Counters {
 }
 
 impl Charge {
-    pub(super) fn new(key: Key, rate: Rate) -> Self {
-        Self { key, rate, state: 0 }
+    pub(super) fn new(key: Key, rate: Rate, cells: u64) -> Self {
+        Self { key, rate, cells, state: 0 }
     }
 }
 
@@ -58,7 +59,7 @@ impl Counters {
         Self { states: Mutex::default(), max_keys }
     }
 
-    /// All charges at `now`, or none.
+    /// All charges at `now`, or none; each is of another key.
     pub(super) fn charge(&self, charges: &mut [&mut Charge], now: u64) -> Result<(), Refused> {
         let mut states = self.lock();
         if states.len() + charges.len() > self.max_keys {
@@ -72,7 +73,7 @@ impl Counters {
         }
         let after = charges.iter().enumerate().map(|(index, charge)| {
             let spent = |wait| Refused::Spent { charge: index, wait };
-            charge.rate.charge(charge.state, now).map_err(spent)
+            charge.rate.charge(charge.state, now, charge.cells).map_err(spent)
         });
         let after = after.collect::<Result<Vec<_>, _>>()?;
         for (charge, state) in charges.iter_mut().zip(after) {
@@ -84,7 +85,7 @@ impl Counters {
 
     pub(super) fn give_back(&self, charge: &Charge) {
         if let Some(state) = self.lock().get_mut(&charge.key) {
-            *state = charge.rate.give_back(*state);
+            *state = charge.rate.give_back(*state, charge.cells);
         }
     }
 

@@ -46,6 +46,10 @@ fn every_route_treats_every_caller_as_the_table_says() {
             "POST /v1/instances/{instanceId}/password-resets",
             ("/v1/instances/pay-2/password-resets".to_owned(), [401, 401, 401, 201, 403, 403, 400, 403, 403]),
         ),
+        (
+            "POST /v1/password-resets",
+            ("/v1/password-resets".to_owned(), [401, 401, 401, 201, 403, 403, 400, 403, 403]),
+        ),
         ("GET /v1/instances", ("/v1/instances".to_owned(), [401, 401, 401, 200, 200, 403, 400, 200, 403])),
         (
             "GET /v1/instances/{instanceId}",
@@ -72,14 +76,18 @@ fn every_route_treats_every_caller_as_the_table_says() {
         let callers = callers();
         assert_eq!(callers.len(), expected.len());
         for ((caller, token), expected) in callers.iter().zip(expected) {
-            let body = json!({ "password": PASSWORD }).to_string();
+            let mut body = json!({ "password": PASSWORD });
+            if *pattern == "/v1/password-resets" {
+                body["instanceIds"] = json!(["pay-3"]);
+            }
+            let body = body.to_string();
             let body = (*method == "POST").then_some(body.as_str());
             let answer = gateway.call(method, path, token.as_deref(), body);
             assert_eq!(answer.status, *expected, "{name} by {caller}: {answer:?}");
         }
     }
     assert_eq!(table.len(), ROUTES.len(), "a row without a route");
-    assert_eq!(gateway.resets_sent(), sent + 1, "only the owner's reset was sent");
+    assert_eq!(gateway.resets_sent(), sent + 2, "only the owner's resets were sent");
 }
 
 #[test]

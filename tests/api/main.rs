@@ -13,6 +13,7 @@ mod proxy;
 mod access;
 mod audit;
 mod bad_input;
+mod batch;
 mod cors;
 mod edge;
 mod events;

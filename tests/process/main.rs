@@ -16,6 +16,7 @@ mod proxy;
 mod audit_maintain;
 mod audit_read;
 mod audit_verify;
+mod batch_kills;
 mod canary;
 mod commands;
 mod demo;

@@ -13,6 +13,8 @@ pub(super) enum Given {
     Text(Zeroizing<String>),
     Flag(bool),
     Key(Jwk),
+    /// None in the place of what is no string.
+    List(Vec<Option<String>>),
     Other,
 }
 
@@ -25,9 +27,12 @@ pub(super) struct Jwk {
     pub(super) twice: Vec<String>,
 }
 
-/// Reads a value; an object only where a key may stand.
-pub(super) struct Field {
-    pub(super) takes_key: bool,
+/// Reads a value; an object or a list only where one may stand.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Field {
+    Plain,
+    Key,
+    List,
 }
 
 impl<'de> DeserializeSeed<'de> for Field {
@@ -70,12 +75,22 @@ impl<'de> Visitor<'de> for Field {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Given, A::Error> {
-        while items.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Given::Other)
+        if self != Self::List {
+            while items.next_element::<IgnoredAny>()?.is_some() {}
+            return Ok(Given::Other);
+        }
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element_seed(Self::Plain)? {
+            list.push(match item {
+                Given::Text(text) => Some(text.to_string()),
+                _ => None,
+            });
+        }
+        Ok(Given::List(list))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Given, A::Error> {
-        if !self.takes_key {
+        if self != Self::Key {
             while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
             return Ok(Given::Other);
         }

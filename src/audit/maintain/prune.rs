@@ -115,7 +115,7 @@ fn old(source: &dyn Source, record: &str, before: Timestamp) -> Result<Result<Ti
     if time >= before {
         return Ok(Err(Held::Recent));
     }
-    if kind != Kind::Intent.as_str() {
+    if kind != Kind::Intent.as_str() && kind != Kind::Queued.as_str() {
         return Ok(Ok(time));
     }
     let Some(reset) = reset_id.and_then(|id| id.parse().ok()) else { return Ok(Err(Held::Open)) };

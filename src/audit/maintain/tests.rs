@@ -146,7 +146,7 @@ async fn the_table_of_resets_is_made_anew_from_the_records() {
     let spoil = "UPDATE resets SET team = 'z', status = 'sent' WHERE instance = 'ins-1';
                  DELETE FROM resets WHERE instance = 'ins-2';
                  INSERT INTO resets SELECT 'made up', instance, team, 'sent', request_id, NULL, NULL, NULL, NULL,
-                     policies, created_at, NULL, writer, sequence, hash, NULL FROM resets WHERE instance = 'ins-3'";
+                     policies, created_at, NULL, writer, sequence, hash, NULL, NULL, NULL FROM resets WHERE instance = 'ins-3'";
     let connection = Connection::open(fixture.path()).expect("opened");
     connection.execute_batch(spoil).expect("spoiled");
 

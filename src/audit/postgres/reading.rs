@@ -23,7 +23,7 @@ const LIST: Duration = Duration::from_secs(30);
 /// Of the table `resets`, in the order of [`reset_of`].
 pub(super) const COLUMNS: &str = "id, instance, team, status, request_id, upstream_request_id, upstream_code, \
                                   reason, ticket, policies, created_at, finished_at, writer, sequence, hash, \
-                                  sealed_password";
+                                  sealed_password, batch, cause";
 
 /// Connections that read beside whoever writes.
 pub(in crate::audit) struct Reading {
@@ -112,6 +112,12 @@ impl Source for Reading {
         let sql = format!("SELECT {COLUMNS} FROM resets WHERE id = $1");
         let rows = self.rows(self.timeout, &sql, &[(&id.to_string(), Type::TEXT)])?;
         rows.first().map(reset_of).transpose()
+    }
+
+    fn batch(&self, id: ResetId) -> Result<Vec<Reset>, StoreError> {
+        let sql = format!("SELECT {COLUMNS} FROM resets WHERE batch = $1 ORDER BY id");
+        let rows = self.rows(self.timeout, &sql, &[(&id.to_string(), Type::TEXT)])?;
+        rows.iter().map(reset_of).collect()
     }
 
     fn resets_after(&self, id: Option<ResetId>, limit: usize) -> Result<Vec<Reset>, StoreError> {
@@ -284,6 +290,7 @@ pub(super) fn reset_of(row: &Row) -> Result<Reset, StoreError> {
     let finished: Option<String> = row.try_get(11)?;
     let policies: String = row.try_get(9)?;
     let status: String = row.try_get(3)?;
+    let batch: Option<String> = row.try_get(16)?;
     Ok(Reset {
         id: parsed(row, 0)?,
         instance: parsed(row, 1)?,
@@ -303,6 +310,8 @@ pub(super) fn reset_of(row: &Row) -> Result<Reset, StoreError> {
             hash: row.try_get(14)?,
         },
         sealed_password: row.try_get(15)?,
+        batch: batch.map(|id| id.parse().map_err(|_| unreadable("batch"))).transpose()?,
+        cause: row.try_get(17)?,
     })
 }
 

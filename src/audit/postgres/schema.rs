@@ -3,7 +3,7 @@ use tokio_postgres::Client;
 use crate::audit::store::StoreError;
 
 /// The schema that this program brings a database to.
-pub(super) const VERSION: i64 = 1;
+pub(super) const VERSION: i64 = 2;
 
 /// Schemas, each made of the one before it. A step adds only what the program before it can write beside: columns
 /// that are computed or have a default, tables, indexes. `oldest_writer` is the oldest schema whose program may still
@@ -59,7 +59,7 @@ const STEPS: [&str; VERSION as usize] = [
         reason text,
         ticket text,
         policies text NOT NULL,
-        created_at text COLLATE "C" NOT NULL,
+        created_at text NOT NULL,
         finished_at text,
         writer text COLLATE "C" NOT NULL,
         sequence bigint NOT NULL,
@@ -70,11 +70,6 @@ const STEPS: [&str; VERSION as usize] = [
     );
     CREATE INDEX resets_sent ON resets (writer) WHERE status = 'sent';
     CREATE INDEX resets_by_intent ON resets (writer, sequence);
-    CREATE INDEX resets_by_time ON resets ((created_at || ' ' || id));
-    CREATE INDEX resets_by_status ON resets ((status || ' ' || created_at || ' ' || id));
-    CREATE INDEX resets_by_team ON resets ((team || ' ' || created_at || ' ' || id));
-    CREATE INDEX resets_by_team_and_status ON resets ((team || ' ' || status || ' ' || created_at || ' ' || id));
-    CREATE INDEX resets_by_instance ON resets ((instance || ' ' || created_at || ' ' || id));
     CREATE TABLE writers (
         writer text COLLATE "C" NOT NULL,
         started timestamptz NOT NULL,
@@ -89,6 +84,16 @@ const STEPS: [&str; VERSION as usize] = [
     );
     CREATE TABLE schema_version (version bigint NOT NULL, oldest_writer bigint NOT NULL);
     INSERT INTO schema_version VALUES (1, 1);"#,
+    r#"ALTER TABLE resets ADD COLUMN batch text COLLATE "C", ADD COLUMN cause text,
+        ALTER COLUMN created_at TYPE text COLLATE "C";
+    CREATE INDEX resets_by_time ON resets ((created_at || ' ' || id));
+    CREATE INDEX resets_by_status ON resets ((status || ' ' || created_at || ' ' || id));
+    CREATE INDEX resets_by_team ON resets ((team || ' ' || created_at || ' ' || id));
+    CREATE INDEX resets_by_team_and_status ON resets ((team || ' ' || status || ' ' || created_at || ' ' || id));
+    CREATE INDEX resets_by_instance ON resets ((instance || ' ' || created_at || ' ' || id));
+    CREATE INDEX resets_by_batch ON resets (batch, id) WHERE batch IS NOT NULL;
+    CREATE INDEX resets_open ON resets (writer) WHERE status IN ('sent', 'queued');
+    INSERT INTO schema_version VALUES (2, 1);"#,
 ];
 
 /// Held while the schema is made, so that replicas which start together make it once. Any number would do.

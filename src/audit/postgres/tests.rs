@@ -399,6 +399,8 @@ fn writer_of(fixture: &Fixture, name: &str) -> (Box<dyn Store>, Reset) {
         created_at: "2026-11-24T12:00:00Z".parse().expect("good"),
         finished_at: None,
         sealed_password: None,
+        batch: None,
+        cause: None,
         receipt: position.clone(),
     };
     let record = r#"{"kind":"intent","time":"2026-11-24T12:00:00.000Z"}"#.to_owned();
@@ -463,7 +465,7 @@ fn replicas_that_start_together_make_the_schema_once() {
         let starts: Vec<_> = (0..6).map(|_| scope.spawn(|| fixture.trail())).collect();
         starts.into_iter().map(|start| start.join().expect("started")).collect()
     });
-    assert_eq!(shared().sql(&database, "SELECT count(*), max(version) FROM schema_version"), "1|1");
+    assert_eq!(shared().sql(&database, "SELECT count(*), max(version) FROM schema_version"), "2|2");
     trails.iter().for_each(Trail::stop);
     assert_eq!(fixture.chains(), 6);
     fixture.assert_good();
@@ -478,7 +480,7 @@ fn the_next_version_may_write_beside_this_one_unless_it_says_no() {
         &database,
         r#"ALTER TABLE records ADD COLUMN future text NOT NULL DEFAULT 'none';
            ALTER TABLE resets ADD COLUMN future text; CREATE TABLE more (x int);
-           UPDATE schema_version SET version = 2;
+           INSERT INTO schema_version VALUES (3, 1);
            INSERT INTO records (writer, sequence, hash, record, future) VALUES ('next', 1, 'x',
                '{"v":2,"writer":"next","sequence":1,"kind":"start","time":"2026-11-24T12:00:00.000Z","new":{"er":[1]}}', 'y')"#,
     );
@@ -490,11 +492,11 @@ fn the_next_version_may_write_beside_this_one_unless_it_says_no() {
     let starts = Filter { kind: Some(crate::audit::Kind::Start), ..Filter::default() };
     let starts = fixture.reader().source().page(&starts, Order::OldestFirst, None, 10).expect("readable");
     assert_eq!((starts.len(), starts[0].position.writer.as_str()), (3, "next"));
-    shared().sql(&database, "UPDATE schema_version SET version = 3, oldest_writer = 2");
+    shared().sql(&database, "INSERT INTO schema_version VALUES (4, 3)");
     let refused = Trail::start(&fixture.settings(), fixture.metrics.clone()).err().expect("refused");
-    assert!(matches!(refused, OpenError::Version { needs: 2, has: 1, .. }), "{refused}");
+    assert!(matches!(refused, OpenError::Version { needs: 3, has: 2, .. }), "{refused}");
     let refused = Reader::open(&fixture.settings()).err().expect("refused");
-    assert!(matches!(refused, OpenError::Version { needs: 2, has: 1, .. }), "{refused}");
+    assert!(matches!(refused, OpenError::Version { needs: 3, has: 2, .. }), "{refused}");
 }
 
 #[test]

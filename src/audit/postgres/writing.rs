@@ -2,7 +2,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
-use futures_util::future::{try_join, try_join4, try_join5};
+use futures_util::future::{try_join, try_join3, try_join4};
 use jiff::Timestamp;
 use tokio_postgres::Statement;
 use tokio_postgres::types::Type;
@@ -46,6 +46,7 @@ struct Prepared {
     lease: Statement,
     records: Statement,
     opens: Statement,
+    sends: Statement,
     closes: Statement,
     exported: Statement,
 }
@@ -57,12 +58,17 @@ const LEASE: &str = "INSERT INTO writers (writer, started, lease_until)
 const RECORDS: &str = "INSERT INTO records (writer, sequence, hash, record)
     SELECT $1, sequence, hash, record
     FROM unnest($2::bigint[], $3::text[], $4::text[]) AS row (sequence, hash, record)";
+const SENDS: &str = "UPDATE resets SET status = 'sent', policies = row.policies, writer = $1,
+        sequence = row.sequence, hash = row.hash, sealed_password = row.sealed_password
+    FROM unnest($2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[])
+        AS row (id, policies, sequence, hash, sealed_password)
+    WHERE resets.id = row.id AND resets.status = 'queued'";
 /// What is not known never takes the place of what is, whoever comes last.
 const CLOSES: &str = "UPDATE resets SET status = row.status, upstream_code = row.upstream_code,
-        upstream_request_id = row.upstream_request_id, finished_at = row.finished_at
-    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[])
-        AS row (id, status, upstream_code, upstream_request_id, finished_at)
-    WHERE resets.id = row.id AND (resets.status IN ('sent', 'unknown') OR row.status <> 'unknown')";
+        upstream_request_id = row.upstream_request_id, finished_at = row.finished_at, cause = row.cause
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
+        AS row (id, status, upstream_code, upstream_request_id, finished_at, cause)
+    WHERE resets.id = row.id AND (resets.status IN ('queued', 'sent', 'unknown') OR row.status <> 'unknown')";
 const EXPORTED: &str = "INSERT INTO exported (writer, sequence)
     SELECT * FROM unnest($1::text[], $2::bigint[])
     ON CONFLICT (writer) DO UPDATE SET sequence = greatest(exported.sequence, excluded.sequence)";
@@ -71,7 +77,7 @@ fn opens() -> String {
     format!(
         "INSERT INTO resets ({COLUMNS}) SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[],
             $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[], $12::text[],
-            $13::text[], $14::bigint[], $15::text[], $16::text[])"
+            $13::text[], $14::bigint[], $15::text[], $16::text[], $17::text[], $18::text[])"
     )
 }
 
@@ -153,15 +159,11 @@ impl Prepared {
         // Each statement goes by a key, however large the tables were when it was planned.
         client.batch_execute("SET enable_seqscan = off").await?;
         let opens = opens();
-        let (lease, records, opens, closes, exported) = try_join5(
-            client.prepare(LEASE),
-            client.prepare(RECORDS),
-            client.prepare(&opens),
-            client.prepare(CLOSES),
-            client.prepare(EXPORTED),
-        )
-        .await?;
-        Ok(Self { session, lease, records, opens, closes, exported })
+        let of_resets = try_join3(client.prepare(&opens), client.prepare(SENDS), client.prepare(CLOSES));
+        let ((opens, sends, closes), lease, records, exported) =
+            try_join4(of_resets, client.prepare(LEASE), client.prepare(RECORDS), client.prepare(EXPORTED))
+                .await?;
+        Ok(Self { session, lease, records, opens, sends, closes, exported })
     }
 
     /// A session with a transaction begun. One that broke while nobody used it is replaced, and costs no error.
@@ -229,7 +231,8 @@ impl Prepared {
                 exported.iter().map(|(writer, sequence)| (writer.as_str(), *sequence as i64)).unzip();
             client.execute(&self.exported, &[&writers, &sequences]).await
         };
-        try_join5(records, self.open(&opened), self.close(&closed), exports, self.commit()).await?;
+        let of_resets = try_join3(self.open(&opened), self.send(rows), self.close(&closed));
+        try_join4(records, of_resets, exports, self.commit()).await?;
         Ok(())
     }
 
@@ -239,7 +242,7 @@ impl Prepared {
         }
         let column = |of: fn(&Reset) -> String| resets.iter().map(of).collect::<Vec<_>>();
         let optional = |of: fn(&Reset) -> Option<String>| resets.iter().map(of).collect::<Vec<_>>();
-        let policies = column(|reset| serde_json::to_string(&reset.policies).expect("a list of texts"));
+        let policies = column(policies);
         let sequences: Vec<_> = resets.iter().map(|reset| reset.receipt.sequence as i64).collect();
         let client = &self.session.client;
         client
@@ -262,9 +265,27 @@ impl Prepared {
                     &sequences,
                     &column(|reset| reset.receipt.hash.clone()),
                     &optional(|reset| reset.sealed_password.clone()),
+                    &optional(|reset| reset.batch.map(|id| id.to_string())),
+                    &optional(|reset| reset.cause.clone()),
                 ],
             )
             .await
+    }
+
+    async fn send(&self, rows: &[Row<'_>]) -> Result<u64, tokio_postgres::Error> {
+        let sent = rows.iter().filter_map(|row| match row.projection {
+            Projection::Send(reset) => Some((&row.position, reset)),
+            _ => None,
+        });
+        let sent: Vec<(&Position, &Box<Reset>)> = sent.collect();
+        let Some((first, _)) = sent.first() else { return Ok(0) };
+        let ids: Vec<_> = sent.iter().map(|(_, reset)| reset.id.to_string()).collect();
+        let policies: Vec<_> = sent.iter().map(|(_, reset)| policies(reset)).collect();
+        let sequences: Vec<_> = sent.iter().map(|(position, _)| position.sequence as i64).collect();
+        let hashes: Vec<_> = sent.iter().map(|(position, _)| position.hash.as_str()).collect();
+        let sealed: Vec<_> = sent.iter().map(|(_, reset)| reset.sealed_password.as_deref()).collect();
+        let client = &self.session.client;
+        client.execute(&self.sends, &[&first.writer, &ids, &policies, &sequences, &hashes, &sealed]).await
     }
 
     async fn close(&self, closes: &BTreeMap<String, Close<'_>>) -> Result<u64, tokio_postgres::Error> {
@@ -276,16 +297,21 @@ impl Prepared {
         let codes: Vec<_> = closes.values().map(|close| close.outcome.upstream_code()).collect();
         let requests: Vec<_> = closes.values().map(|close| close.outcome.upstream_request_id()).collect();
         let times: Vec<_> = closes.values().map(|close| rfc3339(close.at)).collect();
+        let causes: Vec<_> = closes.values().map(|close| close.cause).collect();
         let client = &self.session.client;
-        client.execute(&self.closes, &[&ids, &statuses, &codes, &requests, &times]).await
+        client.execute(&self.closes, &[&ids, &statuses, &codes, &requests, &times, &causes]).await
     }
+}
+
+fn policies(reset: &Reset) -> String {
+    serde_json::to_string(&reset.policies).expect("a list of texts")
 }
 
 /// The resets that rows begin.
 fn opened(rows: &[Row<'_>]) -> Vec<Reset> {
     let opened = rows.iter().filter_map(|row| match row.projection {
         Projection::Open(reset) => Some(Reset { receipt: row.position.clone(), ..(**reset).clone() }),
-        Projection::None | Projection::Close { .. } => None,
+        Projection::None | Projection::Send(_) | Projection::Close { .. } => None,
     });
     opened.collect()
 }
@@ -293,14 +319,15 @@ fn opened(rows: &[Row<'_>]) -> Vec<Reset> {
 struct Close<'r> {
     outcome: &'r Outcome,
     at: Timestamp,
+    cause: Option<&'static str>,
 }
 
 /// What rows close, by the resets' ids: one statement changes each once, and two processes go in the same order.
 fn closed<'r>(rows: &[Row<'r>]) -> BTreeMap<String, Close<'r>> {
     let mut closed = BTreeMap::new();
     for row in rows {
-        let Projection::Close { id, outcome, at } = row.projection else { continue };
-        let close = Close { outcome, at: *at };
+        let Projection::Close { id, outcome, at, cause } = row.projection else { continue };
+        let close = Close { outcome, at: *at, cause: *cause };
         match closed.entry(id.to_string()) {
             Entry::Vacant(entry) => _ = entry.insert(close),
             Entry::Occupied(mut entry) => {
@@ -421,6 +448,6 @@ const LATE: &str = "SELECT writer FROM writers
     WHERE NOT gone AND lease_until < clock_timestamp() AND writer <> $1";
 const CLAIM: &str = "UPDATE resets SET closer = $1 WHERE id IN (
     SELECT id FROM resets JOIN writers USING (writer)
-    WHERE status = 'sent' AND writers.gone AND (closer IS NULL OR closer = $1
+    WHERE status IN ('sent', 'queued') AND writers.gone AND (closer IS NULL OR closer = $1
         OR EXISTS (SELECT FROM writers AS closers WHERE closers.writer = resets.closer AND closers.gone))
     FOR UPDATE OF resets SKIP LOCKED)";

@@ -19,7 +19,8 @@ pub(in crate::audit) struct Reading(Mutex<Connection>);
 
 /// Of the table `resets`, in the order of [`reset_of`].
 pub(super) const COLUMNS: &str = "id, instance, team, status, request_id, upstream_request_id, upstream_code, \
-                                  reason, ticket, policies, created_at, finished_at, writer, sequence, hash, sealed_password";
+                                  reason, ticket, policies, created_at, finished_at, writer, sequence, hash, sealed_password, \
+                                  batch, cause";
 
 impl Reading {
     pub(in crate::audit) fn open(path: &Path) -> Result<Self, OpenError> {
@@ -38,6 +39,14 @@ impl Source for Reading {
         let mut statement =
             connection.prepare_cached(&format!("SELECT {COLUMNS} FROM resets WHERE id = ?1"))?;
         Ok(statement.query_row([id.to_string()], reset_of).optional()?)
+    }
+
+    fn batch(&self, id: ResetId) -> Result<Vec<Reset>, StoreError> {
+        let connection = self.connection();
+        let items = format!("SELECT {COLUMNS} FROM resets WHERE batch = ?1 ORDER BY id");
+        let mut statement = connection.prepare_cached(&items)?;
+        let resets = statement.query_map([id.to_string()], reset_of)?;
+        Ok(resets.collect::<Result<_, _>>()?)
     }
 
     fn resets_after(&self, id: Option<ResetId>, limit: usize) -> Result<Vec<Reset>, StoreError> {
@@ -218,6 +227,7 @@ pub(super) fn reset_of(row: &Row<'_>) -> Result<Reset, rusqlite::Error> {
     let policies: String = row.get(9)?;
     let finished: Option<String> = row.get(11)?;
     let finished = finished.map(|text| text.parse::<Timestamp>()).transpose();
+    let batch: Option<String> = row.get(16)?;
     Ok(Reset {
         id: parsed(row, 0)?,
         instance: parsed(row, 1)?,
@@ -237,6 +247,8 @@ pub(super) fn reset_of(row: &Row<'_>) -> Result<Reset, rusqlite::Error> {
             hash: row.get(14)?,
         },
         sealed_password: row.get(15)?,
+        batch: batch.map(|id| id.parse().map_err(|_| unreadable(16))).transpose()?,
+        cause: row.get(17)?,
     })
 }
 

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use crate::audit::store::{OpenError, StoreError};
 
 /// The schema that this program brings a file to.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 /// Schemas, each made of the one before it. A step adds only what the program before it can write beside: columns
 /// that are computed or may be null, tables, indexes. `PRAGMA user_version` is the oldest schema whose program may still
@@ -69,14 +69,19 @@ pub(super) const STEPS: [&str; VERSION as usize] = [
     CREATE INDEX records_by_reset ON records (reset, time, writer, sequence) WHERE reset IS NOT NULL;
     CREATE INDEX records_by_request ON records (request, time, writer, sequence) WHERE request IS NOT NULL;
     ALTER TABLE resets ADD COLUMN sealed_password TEXT;
+    CREATE TABLE exported (writer TEXT PRIMARY KEY, sequence INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE schema_version (version INTEGER NOT NULL) STRICT;
+    INSERT INTO schema_version VALUES (2);",
+    "ALTER TABLE resets ADD COLUMN batch TEXT;
+    ALTER TABLE resets ADD COLUMN cause TEXT;
     CREATE INDEX resets_by_time ON resets (created_at, id);
     CREATE INDEX resets_by_status ON resets (status, created_at, id);
     CREATE INDEX resets_by_team ON resets (team, created_at, id);
     CREATE INDEX resets_by_team_and_status ON resets (team, status, created_at, id);
     CREATE INDEX resets_by_instance ON resets (instance, created_at, id);
-    CREATE TABLE exported (writer TEXT PRIMARY KEY, sequence INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-    CREATE TABLE schema_version (version INTEGER NOT NULL) STRICT;
-    INSERT INTO schema_version VALUES (2);",
+    CREATE INDEX resets_by_batch ON resets (batch, id) WHERE batch IS NOT NULL;
+    CREATE INDEX resets_open ON resets (id) WHERE status IN ('sent', 'queued');
+    INSERT INTO schema_version VALUES (3);",
 ];
 
 /// Opens the file for its one writer, creating it for its owner's eyes alone, and brings its schema up to date.

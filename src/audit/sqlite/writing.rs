@@ -115,8 +115,8 @@ impl Store for Writing {
 
     /// Whoever holds the lock is the only writer there is.
     fn orphans(&mut self, _: &str) -> Result<Vec<Reset>, StoreError> {
-        let sent = format!("SELECT {COLUMNS} FROM resets WHERE status = 'sent' ORDER BY id");
-        let mut statement = self.connection.prepare(&sent)?;
+        let open = format!("SELECT {COLUMNS} FROM resets WHERE status IN ('sent', 'queued') ORDER BY id");
+        let mut statement = self.connection.prepare(&open)?;
         let resets = statement.query_map([], reset_of)?;
         Ok(resets.collect::<Result<_, _>>()?)
     }
@@ -167,17 +167,32 @@ fn insert(transaction: &Transaction<'_>, rows: &[Row<'_>]) -> Result<(), StoreEr
             Projection::Open(reset) => {
                 open_reset(transaction, &Reset { receipt: position.clone(), ..(**reset).clone() })?;
             }
-            Projection::Close { id, outcome, at } => {
+            Projection::Send(reset) => {
+                let send =
+                    "UPDATE resets SET status = ?2, policies = ?3, writer = ?4, sequence = ?5, hash = ?6,
+                            sealed_password = ?7 WHERE id = ?1 AND status = 'queued'";
+                transaction.prepare_cached(send)?.execute(params![
+                    reset.id.to_string(),
+                    reset.status.as_str(),
+                    policies(reset),
+                    position.writer,
+                    position.sequence as i64,
+                    position.hash,
+                    reset.sealed_password,
+                ])?;
+            }
+            Projection::Close { id, outcome, at, cause } => {
                 // What is not known never takes the place of what is, whoever comes last.
                 let close = "UPDATE resets SET status = ?2, upstream_code = ?3, upstream_request_id = ?4,
-                             finished_at = ?5
-                             WHERE id = ?1 AND (status IN ('sent', 'unknown') OR ?2 <> 'unknown')";
+                             finished_at = ?5, cause = ?6
+                             WHERE id = ?1 AND (status IN ('queued', 'sent', 'unknown') OR ?2 <> 'unknown')";
                 transaction.prepare_cached(close)?.execute(params![
                     id.to_string(),
                     outcome.status().as_str(),
                     outcome.upstream_code(),
                     outcome.upstream_request_id(),
                     rfc3339(*at),
+                    cause,
                 ])?;
             }
         }
@@ -187,7 +202,7 @@ fn insert(transaction: &Transaction<'_>, rows: &[Row<'_>]) -> Result<(), StoreEr
 
 fn open_reset(transaction: &Transaction<'_>, reset: &Reset) -> Result<(), StoreError> {
     let insert = format!(
-        "INSERT INTO resets ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)"
+        "INSERT INTO resets ({COLUMNS}) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18)"
     );
     transaction.prepare_cached(&insert)?.execute(params![
         reset.id.to_string(),
@@ -199,13 +214,19 @@ fn open_reset(transaction: &Transaction<'_>, reset: &Reset) -> Result<(), StoreE
         reset.upstream_code,
         reset.reason,
         reset.ticket,
-        serde_json::to_string(&reset.policies).expect("a list of texts"),
+        policies(reset),
         rfc3339(reset.created_at),
         reset.finished_at.map(rfc3339),
         reset.receipt.writer,
         reset.receipt.sequence as i64,
         reset.receipt.hash,
         reset.sealed_password,
+        reset.batch.map(|id| id.to_string()),
+        reset.cause,
     ])?;
     Ok(())
+}
+
+fn policies(reset: &Reset) -> String {
+    serde_json::to_string(&reset.policies).expect("a list of texts")
 }

@@ -72,6 +72,7 @@ contract! {
     chains_are_told_by_their_ends
     the_sinks_place_is_kept
     a_reset_opens_and_closes_within_a_group_and_later
+    what_is_queued_is_sent_or_closed_from_there
     what_is_unknown_never_takes_the_place_of_what_is_known
     what_is_removed_is_gone_and_the_rest_stays
     the_projection_can_be_written_anew
@@ -101,12 +102,14 @@ fn plain(number: u64) -> String {
 fn reset() -> Reset {
     Reset {
         id: ResetId::generate(),
+        batch: None,
         instance: "ins-1".parse().expect("good"),
         team: "a".parse().expect("good"),
         status: crate::domain::Status::Sent,
         request_id: "call-1".parse().expect("good"),
         upstream_request_id: None,
         upstream_code: None,
+        cause: None,
         reason: Some("it's \"so\" \\ ü".to_owned()),
         ticket: None,
         policies: vec!["a/b".to_owned(), "c".to_owned()],
@@ -122,7 +125,12 @@ fn open_of(reset: &Reset) -> Projection {
 }
 
 fn close_of(reset: &Reset, outcome: Outcome) -> Projection {
-    Projection::Close { id: reset.id, outcome, at: "2026-11-24T12:00:01Z".parse().expect("good") }
+    Projection::Close {
+        id: reset.id,
+        outcome,
+        at: "2026-11-24T12:00:01Z".parse().expect("good"),
+        cause: None,
+    }
 }
 
 fn accepted() -> Outcome {
@@ -419,6 +427,48 @@ fn a_reset_opens_and_closes_within_a_group_and_later(here: &Here) {
     expected.sort_by_key(|reset| reset.id.to_string());
     assert_eq!(source.resets_after(None, 2).expect("readable"), expected[..2]);
     assert_eq!(source.resets_after(Some(expected[1].id), 2).expect("readable"), expected[2..]);
+}
+
+fn what_is_queued_is_sent_or_closed_from_there(here: &Here) {
+    let mut store = here.open();
+    let source = here.source();
+    let batch = ResetId::generate();
+    let item = || Reset { batch: Some(batch), status: crate::domain::Status::Queued, ..reset() };
+    let (sends, leaves, waits, alone) = (item(), item(), item(), reset());
+    let opens = [&sends, &leaves, &waits, &alone].map(open_of);
+    let mut w1 = chain("w1");
+    let rows: Vec<_> = opens.iter().map(|open| row(&mut w1, &plain(1), open)).collect();
+    append(&mut *store, &rows).expect("kept");
+    let sent = Reset {
+        status: crate::domain::Status::Sent,
+        policies: vec!["a/newer".to_owned()],
+        sealed_password: Some("j.w.e".to_owned()),
+        ..sends.clone()
+    };
+    let left = Outcome::NotSent(crate::domain::Unsent::Unreachable);
+    let at = "2026-11-24T12:00:01Z".parse().expect("good");
+    let leave =
+        |reset: &Reset| Projection::Close { id: reset.id, outcome: left.clone(), at, cause: Some("busy") };
+    let (send, close) = (Projection::Send(Box::new(sent.clone())), leave(&leaves));
+    let more = [row(&mut w1, &plain(2), &send), row(&mut w1, &plain(3), &close)];
+    append(&mut *store, &more).expect("kept");
+    // What has an end is not sent any more.
+    let late = Projection::Send(Box::new(Reset { status: crate::domain::Status::Sent, ..leaves.clone() }));
+    append(&mut *store, &[row(&mut w1, &plain(4), &late)]).expect("kept");
+    let expected = [
+        Reset { receipt: more[0].position.clone(), ..sent },
+        Reset {
+            status: crate::domain::Status::NotSent,
+            cause: Some("busy".to_owned()),
+            finished_at: Some(at),
+            receipt: rows[1].position.clone(),
+            ..leaves
+        },
+        Reset { receipt: rows[2].position.clone(), ..waits },
+    ];
+    assert_eq!(source.batch(batch).expect("readable"), expected, "in the order of their ids");
+    assert_eq!(source.batch(ResetId::generate()).expect("readable"), []);
+    assert_eq!(source.reset(expected[2].id).expect("readable").as_ref(), Some(&expected[2]));
 }
 
 fn what_is_unknown_never_takes_the_place_of_what_is_known(here: &Here) {

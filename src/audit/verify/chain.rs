@@ -187,7 +187,8 @@ impl Verifier<'_> {
                     Err(_) => self.find(writer, *sequence, What::NoRecord),
                 }
             }
-            "intent" => self.intent(position, record)?,
+            "queued" => self.beginning(position, record, true)?,
+            "intent" => self.beginning(position, record, false)?,
             _ => {}
         }
         Ok(())

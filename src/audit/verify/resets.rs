@@ -8,26 +8,31 @@ use crate::audit::{Position, Reset};
 use crate::domain::ResetId;
 
 impl Verifier<'_> {
-    /// An intent's reset must be in the table, as its records tell it.
-    pub(super) fn intent(&mut self, position: &Position, record: &str) -> Result<(), StoreError> {
-        self.intents += 1;
+    /// The reset that a record begins must be in the table, as its records tell it.
+    pub(super) fn beginning(
+        &mut self,
+        position: &Position,
+        record: &str,
+        queued: bool,
+    ) -> Result<(), StoreError> {
+        self.beginnings += 1;
         let Position { writer, sequence, .. } = position;
         let Some(id) = projection::reset_of(record) else {
             self.find(writer, *sequence, What::NotAReset);
             return Ok(());
         };
-        if let Some(what) = self.reset(position, id)? {
+        if let Some(what) = self.reset(position, id, queued)? {
             self.find(writer, *sequence, what);
         }
         Ok(())
     }
 
-    fn reset(&self, position: &Position, id: ResetId) -> Result<Option<What>, StoreError> {
+    fn reset(&self, position: &Position, id: ResetId, queued: bool) -> Result<Option<What>, StoreError> {
         let mut row = match self.source.reset(id) {
             Ok(row) => row,
             // If the store itself is away, the records cannot be read either.
             Err(error) => {
-                projection::told(self.source, id).or_else(unread)?;
+                projection::told(self.source, id).map(drop).or_else(unread)?;
                 return Ok(Some(What::UnreadableRow(error.to_string())));
             }
         };
@@ -38,11 +43,15 @@ impl Verifier<'_> {
                 Err(Untold::Record(at)) if at == *position => return Ok(Some(What::NotAReset)),
                 Err(Untold::Record(_)) => return Ok(None),
             };
-            let again = told.as_ref().filter(|told| told.receipt != *position);
-            if let Some(first) = again {
-                return Ok(Some(What::Again(first.receipt.clone())));
+            if let Some(told) = &told {
+                let first = told.queued.as_ref().filter(|_| queued).unwrap_or(&told.reset.receipt);
+                if first != position {
+                    return Ok(Some(What::Again(first.clone())));
+                }
             }
-            if row == told {
+            let told = told.map(|told| told.reset);
+            // One that was sent is looked at from its intent.
+            if row == told || told.as_ref().is_some_and(|told| told.receipt != *position) {
                 return Ok(None);
             }
             // An outcome may have come between the two looks; the row and its records change together.
@@ -60,7 +69,7 @@ impl Verifier<'_> {
         }
     }
 
-    /// A row of the table must have an intent.
+    /// A row of the table must have a record that begins it.
     pub(super) fn rows(&mut self, progress: &Progress<'_>) -> Result<(), StoreError> {
         let mut after = None;
         loop {
@@ -75,7 +84,7 @@ impl Verifier<'_> {
                     self.find(writer, *sequence, What::RowOfNothing(row.id.to_string()));
                 }
             }
-            progress(Part::Resets, self.verified.resets, self.intents.max(self.verified.resets));
+            progress(Part::Resets, self.verified.resets, self.beginnings.max(self.verified.resets));
             if !full {
                 return Ok(());
             }
@@ -90,10 +99,10 @@ impl Verifier<'_> {
     }
 }
 
-fn unread(untold: Untold) -> Result<Option<Reset>, StoreError> {
+fn unread(untold: Untold) -> Result<(), StoreError> {
     match untold {
         Untold::Store(error) => Err(error),
-        Untold::Record(_) => Ok(None),
+        Untold::Record(_) => Ok(()),
     }
 }
 
@@ -105,6 +114,8 @@ fn differing(told: &Reset, row: &Reset) -> Vec<&'static str> {
         ("status", told.status != row.status),
         ("request_id", told.request_id != row.request_id),
         ("upstream_request_id", told.upstream_request_id != row.upstream_request_id),
+        ("batch", told.batch != row.batch),
+        ("cause", told.cause != row.cause),
         ("upstream_code", told.upstream_code != row.upstream_code),
         ("reason", told.reason != row.reason),
         ("ticket", told.ticket != row.ticket),

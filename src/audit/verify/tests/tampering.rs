@@ -233,7 +233,7 @@ const ROWS: &[Row] = &[
     (
         "a row that is added",
         |file| {
-            file.sql("INSERT INTO resets SELECT '01900000-0000-7000-8000-000000000000', instance, team, status, request_id, upstream_request_id, upstream_code, reason, ticket, policies, created_at, finished_at, writer, sequence, hash, NULL FROM resets WHERE writer = 'B'")
+            file.sql("INSERT INTO resets SELECT '01900000-0000-7000-8000-000000000000', instance, team, status, request_id, upstream_request_id, upstream_code, reason, ticket, policies, created_at, finished_at, writer, sequence, hash, NULL, NULL, NULL FROM resets WHERE writer = 'B'")
         },
         &[
             "writer B, sequence 2: the table resets has the reset 01900000-0000-7000-8000-000000000000, which does not begin here",

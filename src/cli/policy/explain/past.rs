@@ -99,8 +99,7 @@ fn show_outcome(record: &Recorded) -> Result<(), Failure> {
     field("outcome", &format!("{what} at {}", rfc3339(record.time)))
 }
 
-/// The reset that a record asks for and its instance, or why it cannot be asked again. Every reset so far is of one
-/// instance, so records do not tell it.
+/// The reset that a record asks for and its instance, or why it cannot be asked again.
 fn question(record: &Recorded) -> Result<(Asked, &InstanceId), &'static str> {
     let (Some(team), Some(action)) = (&record.team, &record.action) else {
         return Err("it was refused before any policy was asked");
@@ -123,6 +122,7 @@ fn question(record: &Recorded) -> Result<(Asked, &InstanceId), &'static str> {
         reason_given: record.reason.is_some(),
         ticket_given: record.ticket.is_some(),
         generated: record.generated,
+        batch_size: record.batch_size.unwrap_or(1),
         ..Asked::anyone(team.clone())
     };
     Ok((asked, id))

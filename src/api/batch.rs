@@ -1,0 +1,380 @@
+//! Resets of several instances by one call.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ContentType, LOCATION};
+use actix_web::{HttpRequest, HttpResponse, post, web};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{Semaphore, oneshot};
+use utoipa::ToSchema;
+
+use super::edge::Context;
+use super::outlook::blockers;
+use super::prefer::{PREFERENCE_APPLIED, Preferences};
+use super::principal::Caller;
+use super::problem::{Problem, location};
+use super::reset::ResetView;
+use super::told::Told;
+use super::whoami::LimitView;
+use super::{Shared, body, wiped};
+use crate::authn::{Call, Principal};
+use crate::domain::{NewPassword, ResetId, Status, rfc3339};
+use crate::reset::{Blocker, Done, Gateway, Orders, RefusedBatch, Trial};
+use crate::{audit, config};
+
+/// What to set on which instances, and why: one password of the caller's for all, or one made up here for each.
+#[derive(Deserialize, ToSchema)]
+#[serde(untagged)]
+#[schema(as = BatchRequest)]
+#[expect(dead_code, reason = "its shape is for the specification; `body` reads the bytes, to wipe them")]
+pub(super) enum BatchRequestBody {
+    Typed(TypedBatch),
+    Generated(GeneratedBatch),
+}
+
+/// One password of the caller's for all of them.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[expect(dead_code, reason = "its shape is for the specification")]
+pub(super) struct TypedBatch {
+    /// Each once.
+    #[schema(min_items = 1, max_items = 100, example = json!(["pay-0001", "pay-0002"]))]
+    instance_ids: Vec<String>,
+    /// As of a single reset.
+    #[schema(min_length = 8, max_length = 16, pattern = r"^[A-Za-z0-9~!@$^*\-_=+]+$", format = Password, example = "Example~2026")]
+    password: String,
+    /// Why, for the record.
+    #[schema(min_length = 1, max_length = 500, nullable = false, example = "rotation")]
+    reason: Option<String>,
+    /// The ticket, for the record; policies may ask for one.
+    #[schema(min_length = 1, max_length = 64, nullable = false, example = "OPS-1234")]
+    ticket: Option<String>,
+}
+
+/// A password made up here for each of them.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[expect(dead_code, reason = "its shape is for the specification")]
+pub(super) struct GeneratedBatch {
+    /// Each once.
+    #[schema(min_items = 1, max_items = 100, example = json!(["pay-0001", "pay-0002"]))]
+    instance_ids: Vec<String>,
+    /// Always `true`.
+    #[schema(example = true)]
+    generate: bool,
+    /// As of a single reset: each password is sealed to it.
+    #[schema(value_type = Object, required = false)]
+    recipient_key: Option<serde_json::Value>,
+    /// Why, for the record.
+    #[schema(min_length = 1, max_length = 500, nullable = false, example = "rotation")]
+    reason: Option<String>,
+    /// The ticket, for the record; policies may ask for one.
+    #[schema(min_length = 1, max_length = 64, nullable = false, example = "OPS-1234")]
+    ticket: Option<String>,
+}
+
+/// A batch and how far it has come.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Batch)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct BatchView {
+    #[schema(example = "batch")]
+    kind: &'static str,
+    /// A UUIDv7.
+    #[schema(format = Uuid, example = "019ab3f0-c4d2-7f5e-8d1c-2b3a49586770")]
+    id: String,
+    #[schema(example = "payments")]
+    team: String,
+    status: BatchStatus,
+    /// How many of its resets have which status.
+    #[schema(example = json!({"accepted": 2}))]
+    counts: BTreeMap<&'static str, usize>,
+    /// In the order in which the call named them.
+    resets: Vec<ResetView>,
+    #[schema(format = DateTime, example = "2026-11-24T12:00:00.000Z")]
+    created_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, format = DateTime, example = "2026-11-24T12:00:00.345Z")]
+    finished_at: Option<String>,
+}
+
+/// `running`: some of its resets are `queued` or `sent`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(example = "finished")]
+#[serde(rename_all = "snake_case")]
+enum BatchStatus {
+    Running,
+    Finished,
+}
+
+impl BatchView {
+    /// None: without resets there is no batch.
+    pub(super) fn of(id: ResetId, resets: &[audit::Reset]) -> Option<Self> {
+        let first = resets.first()?;
+        let mut counts = BTreeMap::new();
+        for reset in resets {
+            *counts.entry(reset.status.as_str()).or_default() += 1;
+        }
+        let finished = resets.iter().all(|reset| reset.status.is_final());
+        let ended = resets.iter().filter_map(|reset| reset.finished_at).max();
+        Some(Self {
+            kind: "batch",
+            id: id.to_string(),
+            team: first.team.to_string(),
+            status: if finished { BatchStatus::Finished } else { BatchStatus::Running },
+            counts,
+            resets: resets.iter().map(ResetView::from).collect(),
+            created_at: rfc3339(
+                resets.iter().map(|reset| reset.created_at).min().unwrap_or(first.created_at),
+            ),
+            finished_at: ended.filter(|_| finished).map(rfc3339),
+        })
+    }
+
+    fn is_finished(&self) -> bool {
+        self.status == BatchStatus::Finished
+    }
+}
+
+/// What a batch would meet; nothing was sent or charged.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct BatchDryRun {
+    /// Policy permits all of it.
+    #[schema(example = true)]
+    allowed: bool,
+    /// Nothing but policy stands against any of it. Absent if the caller may not view all of the instances.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = true)]
+    ready: Option<bool>,
+    /// What stands against some of it: `policy`, `not-running`, `busy`, `no-agent`, `cooldown`, `quota`.
+    #[schema(example = json!([]))]
+    blockers: Vec<&'static str>,
+    /// In the order in which the call named them.
+    instances: Vec<InstanceDryRun>,
+    quotas: Vec<LimitView>,
+}
+
+/// What one of them would meet.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct InstanceDryRun {
+    #[schema(example = "pay-0001")]
+    instance_id: String,
+    #[schema(example = true)]
+    allowed: bool,
+    /// Absent if the caller may not view the instance.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false, example = true)]
+    ready: Option<bool>,
+    #[schema(example = json!([]))]
+    blockers: Vec<&'static str>,
+}
+
+/// Reset the passwords of several instances
+///
+/// Policy and quotas decide on all of them before anything is sent: one that is refused refuses all, and `errors`
+/// names it. Then each is decided on once more and sent in its turn. What cannot be sent then is `not_sent` and says
+/// its `cause`; an instance that is busy does not hold up the others.
+///
+/// The answer is 201 once all have an end, whatever that is, or 202 when the caller prefers not to wait (`Prefer:
+/// respond-async`, or `wait=N`; 10 seconds if it does not say, 30 at most): then it is read at `Location`. A batch
+/// whose generated passwords are told in the clear ignores `Prefer`: the answer to this call alone has them. It comes
+/// within `batch.deadline_seconds`.
+#[utoipa::path(
+    operation_id = "resetPasswords",
+    tag = "resets",
+    params(
+        ("team" = Option<String>, Query, description = "The team to act for; required when the token names several.", min_length = 1, max_length = 63, pattern = "^[a-z0-9][a-z0-9_-]*$", example = "payments"),
+        ("dryRun" = Option<bool>, Query, description = "Judge the request and send nothing: answered with 200, also when policy refuses.", example = false),
+        ("Prefer" = Option<String>, Header, description = "`respond-async`, `wait=N` (RFC 7240).", example = "respond-async"),
+    ),
+    request_body(content = BatchRequestBody, content_type = "application/json"),
+    responses(
+        (status = 200, description = "Of a dry run: what the batch would meet.", body = BatchDryRun),
+        (status = 201, description = "All have an end.", body = BatchView, headers(("Location" = String, description = "Where the batch is read: a path."), ("Preference-Applied" = String, description = "What was heard of `Prefer`."))),
+        (status = 202, description = "It runs.", body = BatchView, headers(("Location" = String, description = "Where the batch is read: a path."), ("Preference-Applied" = String, description = "What was heard of `Prefer`."))),
+    ),
+)]
+#[post("/v1/password-resets")]
+pub(super) async fn create(
+    caller: Caller,
+    request: HttpRequest,
+    payload: web::Payload,
+    gateway: web::Data<Gateway>,
+    shared: web::Data<Shared>,
+) -> Result<HttpResponse, Problem> {
+    let (context, begun) = (Context::of(&request), Instant::now());
+    let dry_run = caller.query.flag("dryRun")?;
+    let principal = caller.acting(&request)?;
+    let preferences = Preferences::of(request.headers());
+    let bytes = body::read(&request, payload).await?;
+    let wish = body::parse(bytes.as_slice(), body::Of::Batch)?;
+    drop(bytes);
+    let (id, tells_passwords) = (ResetId::generate(), wish.tells_passwords());
+    let requests = wish.of_each(id, &shared.alphabet)?;
+    // Kept, to be told whatever becomes of the task.
+    let passwords: Vec<NewPassword> = requests.iter().map(|request| request.password.clone()).collect();
+    let call = |request| Call { principal: principal.clone(), request, origin: context.origin().clone() };
+    let calls: Vec<Call> = requests.into_iter().map(call).collect();
+    if dry_run {
+        return Ok(HttpResponse::Ok().json(tried(&context, &gateway, &principal, calls).await?));
+    }
+
+    // Registered before the look at the drain: a stop either sees this batch or is seen by it.
+    let in_flight = shared.drain.tracker.token();
+    if shared.drain.draining() {
+        return Err(Problem::unavailable("The gateway is stopping. Nothing was sent; try again."));
+    }
+    let batches = shared.batches.clone();
+    let place = batches.places.clone().try_acquire_owned().map_err(|_| {
+        Problem::unavailable("As many batches run as may (batch.max_running). Nothing was sent; try again.")
+    })?;
+    // What is sent last must be answered within the deadline too.
+    let until = begun + if tells_passwords { batches.sending() } else { batches.settings.longest };
+    let (tell, told) = oneshot::channel();
+    let (drain, running_gateway) = (shared.drain.clone(), gateway.clone());
+    // Detached: a caller that hangs up does not undo a batch in flight.
+    let running = actix_web::rt::spawn(async move {
+        let (_in_flight, _place) = (in_flight, place);
+        let queued = match running_gateway.queue(calls).await {
+            Ok(queued) => queued,
+            Err(refused) => {
+                _ = tell.send(Err(refused));
+                return Vec::new();
+            }
+        };
+        // A caller that hung up needs no answer, but its batch goes on.
+        _ = tell.send(Ok(queued.iter().map(|item| item.reset().clone()).collect::<Vec<_>>()));
+        let stopping = move || drain.draining();
+        let orders = Orders { concurrency: batches.settings.concurrency, until, stopping: &stopping };
+        running_gateway.run(queued, &orders).await
+    });
+    let panicked = |_| Problem::unavailable("The gateway failed before anything was sent. Try again.");
+    let queued = told.await.map_err(panicked)??;
+    context.note_reset(id);
+    let patience = if tells_passwords {
+        shared.batches.settings.deadline.saturating_sub(begun.elapsed())
+    } else {
+        preferences.patience()
+    };
+    let resets = match tokio::time::timeout(patience, running).await {
+        Ok(Ok(done)) => done.into_iter().map(as_recorded).collect(),
+        // It runs on; or it panicked, and the trail says what is known.
+        Ok(Err(_)) | Err(_) => so_far(&gateway, id, queued).await,
+    };
+    let mut view = BatchView::of(id, &resets).expect("a batch has resets");
+    if tells_passwords {
+        tell_passwords(&mut view, &resets, &passwords);
+    }
+    let finished = view.is_finished();
+    let mut response = HttpResponse::build(if finished { StatusCode::CREATED } else { StatusCode::ACCEPTED });
+    response.insert_header((LOCATION, location(id))).content_type(ContentType::json());
+    let applied = if tells_passwords { None } else { preferences.applied(finished) };
+    if let Some(applied) = applied {
+        response.insert_header((PREFERENCE_APPLIED, applied));
+    }
+    Ok(response.body(wiped::json(&view)))
+}
+
+/// An outcome that is not on record yet is not told as one.
+fn as_recorded(Done { reset, recorded }: Done) -> audit::Reset {
+    if recorded {
+        return reset;
+    }
+    audit::Reset {
+        status: Status::Sent,
+        cause: None,
+        upstream_code: None,
+        upstream_request_id: None,
+        finished_at: None,
+        ..reset
+    }
+}
+
+/// The batch as the trail has it, or as it was queued.
+async fn so_far(gateway: &Gateway, id: ResetId, queued: Vec<audit::Reset>) -> Vec<audit::Reset> {
+    match gateway.trail.batch(id).await {
+        Ok(resets) if resets.len() == queued.len() => resets,
+        Ok(_) => queued,
+        Err(error) => {
+            tracing::warn!(audit.id = %id, "a batch cannot be read while it runs: {error}");
+            queued
+        }
+    }
+}
+
+/// Who is not told a password that was set is locked out: it is left out only where it surely was not.
+fn tell_passwords(view: &mut BatchView, resets: &[audit::Reset], passwords: &[NewPassword]) {
+    for ((view, reset), password) in view.resets.iter_mut().zip(resets).zip(passwords) {
+        if !matches!(reset.status, Status::Rejected | Status::NotSent) {
+            view.password = Told::of(password);
+        }
+    }
+}
+
+async fn tried(
+    context: &Context,
+    gateway: &Gateway,
+    principal: &Principal,
+    calls: Vec<Call>,
+) -> Result<BatchDryRun, Problem> {
+    let size = calls.len();
+    let (mut instances, mut refused) = (Vec::with_capacity(size), Vec::new());
+    for (place, call) in calls.into_iter().enumerate() {
+        let instance = call.request.instance.clone();
+        match gateway.try_out(call).await {
+            Ok(Trial { decision, obstacles }) => instances.push(InstanceDryRun {
+                instance_id: instance.to_string(),
+                allowed: decision.is_ok(),
+                ready: obstacles.as_ref().map(Vec::is_empty),
+                blockers: blockers(decision.is_ok(), obstacles.as_deref().unwrap_or_default()),
+            }),
+            Err(why) => refused.push((place, why)),
+        }
+    }
+    if !refused.is_empty() {
+        return Err(RefusedBatch::Items(refused).into());
+    }
+    let revision = gateway.policies.current();
+    let team = gateway.limiter.team_standing(&revision, principal.team());
+    let mut blockers: Vec<_> = instances.iter().flat_map(|one| one.blockers.iter().copied()).collect();
+    // Room for one of them is not room for all.
+    let spent = (team.remaining as usize) < size;
+    blockers.extend(spent.then_some(Blocker::Quota.as_str()));
+    blockers.sort_unstable();
+    blockers.dedup();
+    let readiness: Option<Vec<bool>> = instances.iter().map(|one| one.ready).collect();
+    Ok(BatchDryRun {
+        allowed: instances.iter().all(|one| one.allowed),
+        ready: readiness.map(|ready| !spent && ready.into_iter().all(|ready| ready)),
+        blockers,
+        instances,
+        quotas: context.caller_standing().into_iter().chain([team]).map(LimitView::from).collect(),
+    })
+}
+
+/// The batches of this process.
+#[derive(Clone)]
+pub struct Batches {
+    places: Arc<Semaphore>,
+    settings: config::Batch,
+    /// Longest wait for an answer of Zenlayer's.
+    timeout: Duration,
+}
+
+impl Batches {
+    /// None runs yet.
+    pub fn new(settings: config::Batch, timeout: Duration) -> Self {
+        Self { places: Arc::new(Semaphore::new(settings.max_running)), settings, timeout }
+    }
+
+    /// How long one that must be answered within its deadline goes on sending.
+    fn sending(&self) -> Duration {
+        let deadline = self.settings.deadline;
+        deadline - self.timeout.min(deadline / 2)
+    }
+}
