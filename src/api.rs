@@ -33,7 +33,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::task::TaskTracker;
 
 use crate::authn::Authenticator;
-use crate::domain::Alphabet;
+use crate::domain::{Alphabet, TicketPattern};
 use crate::metrics::Metrics;
 
 pub use batch::Batches;
@@ -84,6 +84,8 @@ pub struct Shared {
     pub cursors: Arc<Cursors>,
     /// What generated passwords are made of.
     pub alphabet: Arc<Alphabet>,
+    /// What every ticket must look like.
+    pub ticket_pattern: Option<Arc<TicketPattern>>,
     pub batches: Batches,
     /// Pages that are made at the same time.
     pub pages: Arc<Semaphore>,

@@ -155,6 +155,7 @@ impl App {
                 trusted_proxies: config.server.trusted_proxies.into(),
                 drain: drain.clone(),
                 cursors: Arc::new(Cursors::new(upstream.access_key.secret.expose())),
+                ticket_pattern: config.tickets.pattern.map(Arc::new),
                 batches: Batches::new(config.batch, upstream.timeout),
                 alphabet: Arc::new(Alphabet::new(config.generated.exclude_look_alikes)),
                 pages: Arc::new(Semaphore::new(config.server.workers)),

@@ -24,7 +24,7 @@ pub use postgres::{PostgresHost, PostgresTls, PostgresUrl, UrlFault};
 pub use reader::{Fault, Reader, Table, without_line_end};
 pub use sections::{
     Audit, AuditSink, AuditStore, Generated, Inventory, Limits, Operations, Policies, Quota, Secret, Server,
-    ServerTls, Telemetry, Tokens,
+    ServerTls, Telemetry, Tickets, Tokens,
 };
 pub use upstream::{AccessKey, Budget, KeyFiles, SignedHeader, Upstream};
 
@@ -46,6 +46,7 @@ pub struct Config {
     pub cors: Cors,
     pub generated: Generated,
     pub batch: Batch,
+    pub tickets: Tickets,
     effective: toml::Table,
 }
 

@@ -12,7 +12,7 @@ mod trace;
 pub use names::{InstanceId, IssuerName, NameFault, RequestId, ResetId, Revision, TeamName};
 pub use outcome::{Effort, Outcome, Rejection, Status, Unsent};
 pub use password::{Alphabet, Class, Password, PasswordFault};
-pub use request::{Batch, FreeText, NewPassword, Reason, ResetRequest, TextFault, Ticket};
+pub use request::{Batch, FreeText, NewPassword, Reason, ResetRequest, TextFault, Ticket, TicketPattern};
 pub use trace::TraceId;
 
 /// A time as every answer, record and log line writes it: RFC 3339, UTC, milliseconds.

@@ -212,7 +212,8 @@ pub(super) async fn create(
     let principal = caller.acting(&request)?;
     let preferences = Preferences::of(request.headers());
     let bytes = body::read(&request, payload).await?;
-    let wish = body::parse(bytes.as_slice(), body::Of::Batch)?;
+    let wish =
+        body::parse(bytes.as_slice(), body::Of::Batch)?.with_ticket_of(shared.ticket_pattern.as_deref())?;
     drop(bytes);
     let (id, tells_passwords) = (ResetId::generate(), wish.tells_passwords());
     let requests = wish.of_each(id, &shared.alphabet)?;

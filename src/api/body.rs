@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use super::problem::{FieldError, Kind, Problem};
 use super::wiped::Wiped;
 use crate::domain::{
-    Alphabet, Batch, InstanceId, NewPassword, Password, Reason, ResetId, ResetRequest, Ticket,
+    Alphabet, Batch, InstanceId, NewPassword, Password, Reason, ResetId, ResetRequest, Ticket, TicketPattern,
 };
 use crate::seal::RecipientKey;
 
@@ -105,6 +105,16 @@ pub(super) fn parse(body: &[u8], of: Of) -> Result<Wish, Problem> {
 }
 
 impl Wish {
+    /// Refuses a ticket that is not of the pattern.
+    pub(super) fn with_ticket_of(self, pattern: Option<&TicketPattern>) -> Result<Self, Problem> {
+        let (Some(pattern), Some(ticket)) = (pattern, &self.ticket) else { return Ok(self) };
+        if pattern.fits(ticket) {
+            return Ok(self);
+        }
+        let detail = format!("A ticket must fit the expression `{}`.", pattern.as_str());
+        Err(Problem::in_places(Kind::InvalidValue, vec![FieldError::field("ticket", detail)]))
+    }
+
     /// The reset of one instance, whose password is made up now if it is to be: before anything is decided or charged,
     /// so that nothing but a 503 comes of it where that fails.
     pub(super) fn of(self, instance: InstanceId, alphabet: &Alphabet) -> Result<ResetRequest, Problem> {

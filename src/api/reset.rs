@@ -252,7 +252,9 @@ pub(super) async fn create(
     context.note_instance(&instance);
     refuse_unsupported(request.headers())?;
     let bytes = body::read(&request, payload).await?;
-    let request = body::parse(bytes.as_slice(), body::Of::One)?.of(instance, &shared.alphabet)?;
+    let wish =
+        body::parse(bytes.as_slice(), body::Of::One)?.with_ticket_of(shared.ticket_pattern.as_deref())?;
+    let request = wish.of(instance, &shared.alphabet)?;
     drop(bytes);
     // Kept, to be told whatever becomes of the task.
     let password = request.password.clone();

@@ -10,6 +10,7 @@ use secrecy::{ExposeSecret, SecretSlice};
 
 use super::upstream;
 use super::{Config, PostgresUrl, Reader, Table, issuers};
+use crate::domain::TicketPattern;
 
 /// `[server]`: what callers reach.
 #[derive(Debug, Clone)]
@@ -265,6 +266,13 @@ pub struct Generated {
     pub exclude_look_alikes: bool,
 }
 
+/// `[tickets]`
+#[derive(Debug, Clone)]
+pub struct Tickets {
+    /// `tickets.pattern`, none by default: what every ticket must look like.
+    pub pattern: Option<TicketPattern>,
+}
+
 /// `[telemetry]`
 #[derive(Debug, Clone)]
 pub struct Telemetry {
@@ -285,6 +293,7 @@ pub(super) fn read(reader: &mut Reader) -> Option<Config> {
     let cors = super::cors::read(reader.table("cors"));
     let look_alikes = reader.table("generated").boolean("exclude_look_alikes", false);
     let batch = super::batch::read(reader.table("batch"));
+    let tickets = tickets(reader.table("tickets"));
     let telemetry = reader.table("telemetry").string("log", Some("info")).map(|log| Telemetry { log });
     Some(Config {
         server: server?,
@@ -300,6 +309,7 @@ pub(super) fn read(reader: &mut Reader) -> Option<Config> {
         cors: cors?,
         generated: Generated { exclude_look_alikes: look_alikes? },
         batch: batch?,
+        tickets: tickets?,
         effective: toml::Table::new(),
     })
 }
@@ -325,6 +335,13 @@ fn server_tls(mut table: Table<'_>) -> Option<ServerTls> {
     let certificate_file = table.path("certificate_file", None);
     let key_file = table.path("key_file", None);
     Some(ServerTls { certificate_file: certificate_file?, key_file: key_file? })
+}
+
+fn tickets(mut table: Table<'_>) -> Option<Tickets> {
+    if !table.has("pattern") {
+        return Some(Tickets { pattern: None });
+    }
+    table.parse("pattern", None).map(|pattern| Tickets { pattern: Some(pattern) })
 }
 
 fn operations(mut table: Table<'_>) -> Option<Operations> {

@@ -2,6 +2,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use regex::{Regex, RegexBuilder};
+
 use super::{InstanceId, Password, ResetId};
 
 /// A caller's wish, parsed: which instance gets which password, and why.
@@ -66,6 +68,49 @@ pub type Reason = FreeText<500>;
 /// The ticket that a reset belongs to.
 pub type Ticket = FreeText<64>;
 
+/// What every ticket must look like from its first character to its last: a regular expression.
+#[derive(Debug, Clone)]
+pub struct TicketPattern {
+    text: String,
+    whole: Regex,
+}
+
+impl TicketPattern {
+    /// The expression, as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether the whole ticket fits.
+    pub fn fits(&self, ticket: &Ticket) -> bool {
+        self.whole.is_match(ticket.as_str())
+    }
+}
+
+/// It is no regular expression, or too large a one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("must be a regular expression: {0}")]
+pub struct PatternFault(String);
+
+impl From<regex::Error> for PatternFault {
+    /// The reason alone, without the picture of the place.
+    fn from(error: regex::Error) -> Self {
+        let text = error.to_string();
+        Self(text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned())
+    }
+}
+
+impl FromStr for TicketPattern {
+    type Err = PatternFault;
+
+    fn from_str(text: &str) -> Result<Self, PatternFault> {
+        // Alone first: what is good only inside the brackets below is none.
+        Regex::new(text)?;
+        let whole = RegexBuilder::new(&format!(r"\A(?:{text})\z")).size_limit(1 << 20).build()?;
+        Ok(Self { text: text.to_owned(), whole })
+    }
+}
+
 /// Why a text cannot go on record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TextFault {
@@ -101,6 +146,23 @@ impl fmt::Display for TextFault {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_ticket_fits_a_pattern_as_a_whole_or_not() {
+        for (pattern, good, bad) in [
+            ("[A-Z]+-[0-9]+", &["OPS-1", "A-0"][..], &["OPS-", "xOPS-1", "OPS-1x", "OPS-1 OPS-2"][..]),
+            ("OPS|DEV", &["OPS", "DEV"], &["OPS-1", "xDEV"]),
+            ("(?i)ops-[0-9]{1,6}", &["Ops-12"], &["ops-1234567"]),
+            (r"\d+$", &["12"], &["a12"]),
+        ] {
+            let pattern = TicketPattern::from_str(pattern).expect("an expression");
+            let fits = |text: &&str| pattern.fits(&text.parse().expect("a ticket"));
+            assert!(good.iter().all(fits) && !bad.iter().any(fits), "{pattern:?}");
+        }
+        for bad in ["(", "a)|(b", "[", "a{1000}{1000}{1000}", "(?P<x>a)(?P<x>b)", r"\p{Greek}"] {
+            assert!(TicketPattern::from_str(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn free_text_is_bounded_and_printable() {

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::gateway::{PASSWORD, TestGateway, payments};
+use crate::gateway::{PASSWORD, Setup, TestGateway, payments};
 use crate::http::{Answer, raw, request};
 
 const PATH: &str = "/v1/instances/pay-1/password-resets";
@@ -303,4 +303,24 @@ fn a_body_that_trickles_is_not_waited_for() {
     let answer = crate::http::read(&mut stream);
     assert_eq!(answer.problem(), "invalid-request", "{answer:?}");
     assert_eq!(gateway.resets_sent(), 0);
+}
+
+#[test]
+fn a_ticket_that_is_not_of_the_pattern_is_a_bad_value() {
+    let overrides = &[("ZENGATE__TICKETS__PATTERN", "OPS-[0-9]+")];
+    let gateway = TestGateway::with(Setup { overrides, ..Setup::default() });
+    for (ticket, status) in [("OPS-12", 201), ("ops-12", 422), ("OPS-12 or so", 422), ("OPS-", 422)] {
+        let single =
+            gateway.reset_with(&payments(), "pay-1", &json!({ "password": PASSWORD, "ticket": ticket }));
+        let body = json!({ "instanceIds": ["pay-2"], "password": PASSWORD, "ticket": ticket }).to_string();
+        let batch = gateway.call("POST", "/v1/password-resets", Some(&payments()), Some(&body));
+        for told in [single, batch] {
+            assert_eq!(told.status, status, "{ticket}: {told:?}");
+            if status == 422 {
+                assert_eq!(told.places(), ["#/ticket"]);
+                assert!(told.json()["detail"].as_str().is_some_and(|detail| detail.contains("OPS-[0-9]+")));
+            }
+        }
+    }
+    assert_eq!(gateway.reset(&payments(), "pay-3").status, 201, "none need be given");
 }
