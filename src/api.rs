@@ -18,7 +18,9 @@ mod problem;
 mod query;
 mod refusal;
 mod reset;
+mod shapes;
 mod told;
+mod view;
 mod whoami;
 mod wiped;
 

@@ -16,6 +16,7 @@ mod maintain;
 mod opening;
 mod postgres;
 mod projection;
+mod queue;
 mod read;
 mod record;
 mod sink;
@@ -34,7 +35,7 @@ use serde::{Deserialize, Serialize};
 use crate::authn::{Identity, Origin};
 use crate::authz::Authorized;
 use crate::config;
-use crate::domain::{Effort, InstanceId, Outcome, RequestId, ResetId, Status, TeamName, Unsent};
+use crate::domain::{Effort, InstanceId, Outcome, RequestId, ResetId, Status, TeamName};
 use crate::http::{Digest, Target};
 use crate::metrics::Metrics;
 use crate::ratelimit::{Charged, Permit};
@@ -46,6 +47,7 @@ pub use find::Recorded;
 pub use history::{Moment, ResetFilter, ResetPage};
 pub use lock::Locked;
 pub use maintain::{Held, Maintenance, NotMaintained, Pruning};
+pub use queue::{Left, QueuePlace, Queued, Unqueued};
 pub use read::{ReadError, Reader};
 pub use record::{Facts, Kind, NoKind, Refused};
 pub use store::{ChainEnds, Filter, OpenError, Order, Place, StoreError, Stored};
@@ -158,45 +160,6 @@ pub struct Unopened {
     pub error: WriteError,
 }
 
-/// An item of a batch, on record and not tried yet. Only [`Trail::queue`] makes one. Dropped before its turn (a panic),
-/// it is closed as not sent, and gives its quotas back.
-#[derive(Debug)]
-pub struct Queued {
-    permit: Permit,
-    place: QueuePlace,
-}
-
-/// The place of an item whose permission is asked for once more.
-#[derive(Debug)]
-pub struct QueuePlace {
-    reset: Reset,
-    waiting: Waiting,
-}
-
-/// The duty to close what is queued.
-struct Waiting {
-    writer: Writer,
-    metrics: Arc<Metrics>,
-    about: Option<About>,
-}
-
-/// A batch that could not be put on record; dropping it gives its quotas back.
-#[derive(Debug, thiserror::Error)]
-#[error("{error}")]
-pub struct Unqueued {
-    pub permits: Vec<Permit>,
-    #[source]
-    pub error: WriteError,
-}
-
-/// An item of a batch that was not sent.
-#[derive(Debug)]
-pub struct Left {
-    pub reset: Reset,
-    /// False: that is not on the disk yet, and is being tried again.
-    pub recorded: bool,
-}
-
 /// A reset with its outcome. Only [`Trail::close`] makes one.
 #[derive(Debug)]
 pub struct Receipt {
@@ -230,68 +193,6 @@ impl Trail {
     pub async fn open(&self, permit: Permit, target: &Target) -> Result<Intent, Box<Unopened>> {
         let reset = Reset::begun(&permit, now());
         self.intend(permit, reset, target).await
-    }
-
-    /// Puts the resets of a batch on record, all of them or none, before any is tried.
-    pub async fn queue(&self, permits: Vec<Permit>) -> Result<Vec<Queued>, Unqueued> {
-        let now = now();
-        let mut queued: Vec<(Permit, Reset)> = Vec::with_capacity(permits.len());
-        for permit in permits {
-            let reset = Reset { status: Status::Queued, sealed_password: None, ..Reset::begun(&permit, now) };
-            queued.push((permit, reset));
-        }
-        let drafts = queued
-            .iter()
-            .map(|(permit, reset)| Draft::queued(now, &Facts::of_queued(reset.id, permit), reset));
-        match self.writer.write_together(drafts.collect()).await {
-            Ok(places) => {
-                let queued = queued.into_iter().zip(places).map(|((permit, mut reset), place)| {
-                    reset.receipt = place;
-                    let about = About::of(&reset, Some(permit.authorized().seen().call().origin.arrived));
-                    let waiting = Waiting {
-                        writer: self.writer.clone(),
-                        metrics: self.metrics.clone(),
-                        about: Some(about),
-                    };
-                    Queued { permit, place: QueuePlace { reset, waiting } }
-                });
-                Ok(queued.collect())
-            }
-            Err(error) => {
-                Err(Unqueued { permits: queued.into_iter().map(|(permit, _)| permit).collect(), error })
-            }
-        }
-    }
-
-    /// The turn of one that was queued: the same as [`Trail::open`]. It stays queued where that fails.
-    pub async fn open_queued(
-        &self,
-        place: QueuePlace,
-        permit: Permit,
-        target: &Target,
-    ) -> Result<Intent, (QueuePlace, WriteError)> {
-        let QueuePlace { reset, mut waiting } = place;
-        let begun = Reset::begun(&permit, reset.created_at);
-        let intended = Reset { id: reset.id, ..begun };
-        match self.intend(permit, intended, target).await {
-            Ok(intent) => {
-                waiting.about = None;
-                Ok(intent)
-            }
-            Err(unopened) => Err((QueuePlace { reset, waiting }, unopened.error)),
-        }
-    }
-
-    /// One that was queued is not sent, for `cause`.
-    pub async fn leave(&self, place: QueuePlace, cause: &'static str) -> Left {
-        let QueuePlace { mut reset, mut waiting } = place;
-        let now = now();
-        let recorded = match waiting.about.take() {
-            Some(about) => self.writer.write(unsent(&self.metrics, &about, now, cause)).await.is_ok(),
-            None => false,
-        };
-        (reset.status, reset.cause, reset.finished_at) = (Status::NotSent, Some(cause.to_owned()), Some(now));
-        Left { reset, recorded }
     }
 
     async fn intend(
@@ -445,38 +346,6 @@ impl Reset {
             created_at,
             finished_at: None,
             receipt: Position { writer: String::new(), sequence: 0, hash: String::new() },
-        }
-    }
-}
-
-impl Queued {
-    /// The reset as it waits.
-    pub fn reset(&self) -> &Reset {
-        &self.place.reset
-    }
-
-    /// Its turn has come: the permit is to be earned once more, and the place kept meanwhile.
-    pub fn turn(self) -> (Permit, QueuePlace) {
-        (self.permit, self.place)
-    }
-}
-
-fn unsent(metrics: &Metrics, about: &About, at: Timestamp, cause: &'static str) -> Draft {
-    let outcome = Outcome::NotSent(Unsent::Unreachable);
-    metrics.reset(outcome.status().as_str());
-    Draft::outcome(about, &outcome, None, at, Some(cause))
-}
-
-impl std::fmt::Debug for Waiting {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Waiting").field("about", &self.about).finish_non_exhaustive()
-    }
-}
-
-impl Drop for Waiting {
-    fn drop(&mut self) {
-        if let Some(about) = self.about.take() {
-            self.writer.post(unsent(&self.metrics, &about, now(), "abandoned"));
         }
     }
 }

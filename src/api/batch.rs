@@ -1,13 +1,12 @@
 //! Resets of several instances by one call.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ContentType, LOCATION};
 use actix_web::{HttpRequest, HttpResponse, post, web};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::sync::{Semaphore, oneshot};
 use utoipa::ToSchema;
 
@@ -16,128 +15,15 @@ use super::outlook::blockers;
 use super::prefer::{PREFERENCE_APPLIED, Preferences};
 use super::principal::Caller;
 use super::problem::{Problem, location};
-use super::reset::ResetView;
+use super::shapes::BatchRequestBody;
 use super::told::Told;
+use super::view::BatchView;
 use super::whoami::LimitView;
 use super::{Shared, body, wiped};
 use crate::authn::{Call, Principal};
-use crate::domain::{NewPassword, ResetId, Status, rfc3339};
+use crate::domain::{NewPassword, ResetId, Status};
 use crate::reset::{Blocker, Done, Gateway, Orders, RefusedBatch, Trial};
 use crate::{audit, config};
-
-/// What to set on which instances, and why: one password of the caller's for all, or one made up here for each.
-#[derive(Deserialize, ToSchema)]
-#[serde(untagged)]
-#[schema(as = BatchRequest)]
-#[expect(dead_code, reason = "its shape is for the specification; `body` reads the bytes, to wipe them")]
-pub(super) enum BatchRequestBody {
-    Typed(TypedBatch),
-    Generated(GeneratedBatch),
-}
-
-/// One password of the caller's for all of them.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-#[expect(dead_code, reason = "its shape is for the specification")]
-pub(super) struct TypedBatch {
-    /// Each once.
-    #[schema(min_items = 1, max_items = 100, example = json!(["pay-0001", "pay-0002"]))]
-    instance_ids: Vec<String>,
-    /// As of a single reset.
-    #[schema(min_length = 8, max_length = 16, pattern = r"^[A-Za-z0-9~!@$^*\-_=+]+$", format = Password, example = "Example~2026")]
-    password: String,
-    /// Why, for the record.
-    #[schema(min_length = 1, max_length = 500, nullable = false, example = "rotation")]
-    reason: Option<String>,
-    /// The ticket, for the record; policies may ask for one.
-    #[schema(min_length = 1, max_length = 64, nullable = false, example = "OPS-1234")]
-    ticket: Option<String>,
-}
-
-/// A password made up here for each of them.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-#[expect(dead_code, reason = "its shape is for the specification")]
-pub(super) struct GeneratedBatch {
-    /// Each once.
-    #[schema(min_items = 1, max_items = 100, example = json!(["pay-0001", "pay-0002"]))]
-    instance_ids: Vec<String>,
-    /// Always `true`.
-    #[schema(example = true)]
-    generate: bool,
-    /// As of a single reset: each password is sealed to it.
-    #[schema(value_type = Object, required = false)]
-    recipient_key: Option<serde_json::Value>,
-    /// Why, for the record.
-    #[schema(min_length = 1, max_length = 500, nullable = false, example = "rotation")]
-    reason: Option<String>,
-    /// The ticket, for the record; policies may ask for one.
-    #[schema(min_length = 1, max_length = 64, nullable = false, example = "OPS-1234")]
-    ticket: Option<String>,
-}
-
-/// A batch and how far it has come.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Batch)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct BatchView {
-    #[schema(example = "batch")]
-    kind: &'static str,
-    /// A UUIDv7.
-    #[schema(format = Uuid, example = "019ab3f0-c4d2-7f5e-8d1c-2b3a49586770")]
-    id: String,
-    #[schema(example = "payments")]
-    team: String,
-    status: BatchStatus,
-    /// How many of its resets have which status.
-    #[schema(example = json!({"accepted": 2}))]
-    counts: BTreeMap<&'static str, usize>,
-    /// In the order in which the call named them.
-    resets: Vec<ResetView>,
-    #[schema(format = DateTime, example = "2026-11-24T12:00:00.000Z")]
-    created_at: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, format = DateTime, example = "2026-11-24T12:00:00.345Z")]
-    finished_at: Option<String>,
-}
-
-/// `running`: some of its resets are `queued` or `sent`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
-#[schema(example = "finished")]
-#[serde(rename_all = "snake_case")]
-enum BatchStatus {
-    Running,
-    Finished,
-}
-
-impl BatchView {
-    /// None: without resets there is no batch.
-    pub(super) fn of(id: ResetId, resets: &[audit::Reset]) -> Option<Self> {
-        let first = resets.first()?;
-        let mut counts = BTreeMap::new();
-        for reset in resets {
-            *counts.entry(reset.status.as_str()).or_default() += 1;
-        }
-        let finished = resets.iter().all(|reset| reset.status.is_final());
-        let ended = resets.iter().filter_map(|reset| reset.finished_at).max();
-        Some(Self {
-            kind: "batch",
-            id: id.to_string(),
-            team: first.team.to_string(),
-            status: if finished { BatchStatus::Finished } else { BatchStatus::Running },
-            counts,
-            resets: resets.iter().map(ResetView::from).collect(),
-            created_at: rfc3339(
-                resets.iter().map(|reset| reset.created_at).min().unwrap_or(first.created_at),
-            ),
-            finished_at: ended.filter(|_| finished).map(rfc3339),
-        })
-    }
-
-    fn is_finished(&self) -> bool {
-        self.status == BatchStatus::Finished
-    }
-}
 
 /// What a batch would meet; nothing was sent or charged.
 #[derive(Serialize, ToSchema)]

@@ -10,7 +10,7 @@ use super::edge::Context;
 use super::principal::Caller;
 use super::problem::Problem;
 use super::query::{Faults, Query};
-use super::reset::{ResetView, StatusName};
+use super::view::{ResetView, StatusName};
 use super::{Shared, refusal};
 use crate::audit::{Moment, Refused as Why, ResetFilter, caller_facts};
 use crate::authz::Viewer;

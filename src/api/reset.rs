@@ -3,196 +3,23 @@
 use actix_web::http::header::{ContentType, HeaderMap, LOCATION};
 use actix_web::rt::task::JoinHandle;
 use actix_web::{HttpRequest, HttpResponse, get, post, web};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::batch::BatchView;
 use super::edge::Context;
 use super::outlook::blockers;
 use super::principal::Caller;
 use super::problem::{FieldError, Kind, PolicyNote, Problem, location};
 use super::query::segment;
+use super::shapes::ResetRequestBody;
 use super::told::Told;
+use super::view::{BatchView, ResetOrBatch, ResetView};
 use super::whoami::LimitView;
 use super::{Shared, body, refusal, wiped};
-use crate::audit::{self, ReadError, Receipt, Refused as Why, caller_facts};
+use crate::audit::{ReadError, Receipt, Refused as Why, caller_facts};
 use crate::authn::Call;
-use crate::domain::{InstanceId, NewPassword, ResetId, TeamName, rfc3339};
+use crate::domain::{InstanceId, NewPassword, ResetId, TeamName};
 use crate::reset::{Gateway, Refused, Trial};
-
-/// What to set, and why: a password of the caller's, or one made up here.
-#[derive(Deserialize, ToSchema)]
-#[serde(untagged)]
-#[schema(as = ResetRequest)]
-#[expect(dead_code, reason = "its shape is for the specification; `body` reads the bytes, to wipe them")]
-pub(super) enum ResetRequestBody {
-    Typed(Typed),
-    Generated(Generated),
-}
-
-/// A password of the caller's.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = TypedReset)]
-#[expect(dead_code, reason = "its shape is for the specification")]
-pub(super) struct Typed {
-    /// 8 to 16 letters, digits and `~!@$^*-_=+`, at least one each of a-z, A-Z, 0-9 and those.
-    #[schema(min_length = 8, max_length = 16, pattern = r"^[A-Za-z0-9~!@$^*\-_=+]+$", format = Password, example = "Example~2026")]
-    password: String,
-    /// Why, for the record.
-    #[schema(min_length = 1, max_length = 500, nullable = false, example = "the owner lost it")]
-    reason: Option<String>,
-    /// The ticket, for the record; policies may ask for one.
-    #[schema(min_length = 1, max_length = 64, nullable = false, example = "OPS-1234")]
-    ticket: Option<String>,
-}
-
-/// A password made up here: 16 characters from the operating system's randomness.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, rename_all = "camelCase")]
-#[schema(as = GeneratedReset)]
-#[expect(dead_code, reason = "its shape is for the specification")]
-pub(super) struct Generated {
-    /// Always `true`.
-    #[schema(example = true)]
-    generate: bool,
-    /// A public key (JWK, RFC 7517): RSA of 2048 to 4096 bits, or P-256. The answer then has `sealedPassword`, compact
-    /// JWE that its private half opens (RSA-OAEP-256 or ECDH-ES, with A256GCM), and never `password`.
-    #[schema(value_type = Object, required = false, example = json!({"kty": "EC", "crv": "P-256", "kid": "portal-1", "x": "gI0GAILBdu7T53akrFmMyGcsF3n5dO7MmwNBHKW5SV0", "y": "SLW_xSffzlPWrHEVI30DHM_4egVwt3NQqeUD7nMFpps"}))]
-    recipient_key: Option<serde_json::Value>,
-    /// Why, for the record.
-    #[schema(min_length = 1, max_length = 500, nullable = false, example = "the owner lost it")]
-    reason: Option<String>,
-    /// The ticket, for the record; policies may ask for one.
-    #[schema(min_length = 1, max_length = 64, nullable = false, example = "OPS-1234")]
-    ticket: Option<String>,
-}
-
-/// A reset and how far it has come.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Reset)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct ResetView {
-    #[schema(example = "reset")]
-    kind: &'static str,
-    /// A UUIDv7.
-    #[schema(format = Uuid, example = "019ab3f0-c4d2-7f5e-8d1c-2b3a49586774")]
-    id: String,
-    /// The batch that it is of.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, format = Uuid, example = "019ab3f0-c4d2-7f5e-8d1c-2b3a49586770")]
-    batch_id: Option<String>,
-    #[schema(example = "pay-0001")]
-    instance_id: String,
-    #[schema(example = "payments")]
-    team: String,
-    status: StatusName,
-    /// The `X-Request-Id` of the call that made it.
-    #[schema(example = "019ab3f0c4d27f5e8d1c2b3a49586774")]
-    request_id: String,
-    /// Zenlayer's own id of its call: what its support asks for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, example = "TEEFDCA5B-76FB-4E91-A18E-DF7F5D2CE41F")]
-    upstream_request_id: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, example = "OPERATION_DENIED_INSTANCE_IN_OPERATION")]
-    upstream_code: Option<String>,
-    /// Why it is `not_sent`, in a word of docs/api.md.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, example = "busy")]
-    cause: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, example = "the owner lost it")]
-    reason: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, example = "OPS-1234")]
-    ticket: Option<String>,
-    /// The permits that decided.
-    #[schema(example = json!(["payments/reset-own"]))]
-    policies: Vec<String>,
-    #[schema(format = DateTime, example = "2026-11-24T12:00:00.000Z")]
-    created_at: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, format = DateTime, example = "2026-11-24T12:00:00.345Z")]
-    finished_at: Option<String>,
-    /// The generated password: in the first answer to the POST, and never again.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, nullable = false, format = Password, example = "aV7~qT2$kM9=xR4w")]
-    pub(super) password: Option<Told>,
-    /// The generated password, sealed to the `recipientKey`: compact JWE (RFC 7516).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(nullable = false, example = "eyJhbGciOiJFQ0RILUVTIiwgLi4ufQ..iv.ciphertext.tag")]
-    sealed_password: Option<String>,
-    receipt: ReceiptView,
-}
-
-/// How far a reset has come. `queued`: of a batch, and not tried yet. `accepted`: Zenlayer took it, which is not yet proof that it is done. `rejected`:
-/// Zenlayer said no. `unknown`: no trustworthy answer came, the password may have changed. `not_sent`: it surely
-/// never reached Zenlayer.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Status, example = "accepted")]
-#[serde(rename_all = "snake_case")]
-pub(super) enum StatusName {
-    Queued,
-    Sent,
-    Accepted,
-    Rejected,
-    Unknown,
-    NotSent,
-}
-
-/// Where the intent (of one that is `queued`, or was not sent from there: the `queued` record) stands in the audit trail, and its hash: keep it to prove later that it was not changed.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Receipt)]
-struct ReceiptView {
-    #[schema(format = Uuid, example = "019ab3f0-c4d2-7f5e-8d1c-2b3a49586775")]
-    writer: String,
-    #[schema(minimum = 1, example = 42)]
-    sequence: u64,
-    /// SHA-256, hexadecimal.
-    #[schema(
-        pattern = "^[0-9a-f]{64}$",
-        example = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
-    )]
-    hash: String,
-}
-
-impl From<&audit::Reset> for ResetView {
-    fn from(reset: &audit::Reset) -> Self {
-        use crate::domain::Status;
-        Self {
-            kind: "reset",
-            id: reset.id.to_string(),
-            batch_id: reset.batch.map(|id| id.to_string()),
-            instance_id: reset.instance.to_string(),
-            team: reset.team.to_string(),
-            status: match reset.status {
-                Status::Queued => StatusName::Queued,
-                Status::Sent => StatusName::Sent,
-                Status::Accepted => StatusName::Accepted,
-                Status::Rejected => StatusName::Rejected,
-                Status::Unknown => StatusName::Unknown,
-                Status::NotSent => StatusName::NotSent,
-            },
-            request_id: reset.request_id.to_string(),
-            upstream_request_id: reset.upstream_request_id.clone(),
-            upstream_code: reset.upstream_code.clone(),
-            cause: reset.cause.clone(),
-            reason: reset.reason.clone(),
-            ticket: reset.ticket.clone(),
-            policies: reset.policies.clone(),
-            created_at: rfc3339(reset.created_at),
-            finished_at: reset.finished_at.map(rfc3339),
-            password: None,
-            sealed_password: reset.sealed_password.clone(),
-            receipt: ReceiptView {
-                writer: reset.receipt.writer.clone(),
-                sequence: reset.receipt.sequence,
-                hash: reset.receipt.hash.clone(),
-            },
-        }
-    }
-}
 
 /// What a reset would meet; nothing was sent or charged.
 #[derive(Serialize, ToSchema)]
@@ -279,7 +106,8 @@ pub(super) async fn create(
     if let Some(problem) = refusal::of_receipt(&receipt, &password) {
         return Err(problem);
     }
-    let view = ResetView { password: Told::of(&password), ..ResetView::from(reset) };
+    let mut view = ResetView::from(reset);
+    view.password = Told::of(&password);
     let mut response = HttpResponse::Created();
     response.insert_header((LOCATION, location(reset.id))).content_type(ContentType::json());
     Ok(response.body(wiped::json(&view)))
@@ -320,15 +148,6 @@ async fn tried(context: &Context, gateway: &Gateway, call: Call) -> Result<DryRu
         policies,
         quotas: standings.map(LimitView::from).collect(),
     })
-}
-
-/// A reset, or a batch of them; `kind` says which.
-#[derive(Serialize, ToSchema)]
-#[serde(untagged)]
-#[expect(clippy::large_enum_variant, reason = "it is written at once")]
-pub(super) enum ResetOrBatch {
-    Reset(ResetView),
-    Batch(BatchView),
 }
 
 /// Read a reset or a batch
