@@ -211,6 +211,11 @@ impl Limiter {
         self.callers.first_refusal_in_a_minute(identity)
     }
 
+    /// Charges the caller limit for so many calls more, or with all that is left of it.
+    pub fn charge_calls(&self, identity: &Identity, team: &TeamName, calls: usize) {
+        _ = (0..calls).try_for_each(|_| self.callers.check(identity, Some(team)).map(drop));
+    }
+
     /// What is left to the team; charges nothing.
     pub fn team_standing(&self, revision: &PolicyRevision, team: &TeamName) -> Standing {
         let quota = revision.limits(team).team;

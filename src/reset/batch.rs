@@ -59,6 +59,13 @@ impl Gateway {
     pub async fn queue(&self, calls: Vec<Call>) -> Result<Vec<Queued>, RefusedBatch> {
         let queued = self.queue_all(calls).await;
         queued.inspect_err(|refused| {
+            // Each leaves a record, so each costs as much as a call of its own.
+            if let RefusedBatch::Items(items) = refused
+                && let Some((_, first)) = items.first()
+            {
+                let principal = &first.call().principal;
+                self.limiter.charge_calls(principal.identity(), principal.team(), items.len() - 1);
+            }
             refused.each_fact(|call, facts| {
                 self.refuse(call.principal.identity(), &facts);
             })

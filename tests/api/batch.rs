@@ -182,6 +182,20 @@ fn one_that_policy_refuses_refuses_all_and_is_named() {
 }
 
 #[test]
+fn each_refused_instance_costs_a_call() {
+    let limits = "[default]\nteam = { requests = 100, period_seconds = 3600, burst = 100 }\n\
+        caller = { requests = 1, period_seconds = 60, burst = 10 }\ninstance_cooldown_seconds = 0\n";
+    let gateway = TestGateway::with(Setup { limits: Some(limits), ..Setup::default() });
+    gateway.refreshed();
+    let foreign: Vec<_> = (1..=5).map(|n| format!("web-{n}")).collect();
+    assert_eq!(post(&gateway, &payments(), &typed(&foreign)).status, 403);
+    assert_eq!(post(&gateway, &payments(), &typed(&foreign)).status, 403);
+    let spent = gateway.reset(&payments(), "pay-1");
+    assert_eq!((spent.status, spent.problem().as_str()), (429, "rate-limited"), "{spent:?}");
+    assert_eq!(gateway.records_of("refused", 11).len(), 11, "ten, and the caller limit's");
+}
+
+#[test]
 fn a_quota_takes_all_or_nothing() {
     let limits = "[default]\nteam = { requests = 5, period_seconds = 3600, burst = 5 }\n\
         caller = { requests = 1000, period_seconds = 1, burst = 1000 }\ninstance_cooldown_seconds = 3600\n";
