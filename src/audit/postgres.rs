@@ -10,9 +10,12 @@ mod session;
 mod writing;
 
 #[cfg(test)]
-mod proxy_for_tests;
+#[allow(dead_code, reason = "each binary uses its part of it")]
+#[path = "../../tests/support/proxy.rs"]
+mod proxy;
 #[cfg(test)]
-pub(super) mod server_for_tests;
+#[path = "../../tests/support/postgres.rs"]
+pub(super) mod server;
 #[cfg(test)]
 mod tests;
 

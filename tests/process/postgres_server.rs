@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
-use crate::postgres::{Postgres, url};
+use crate::postgres::Postgres;
 use crate::proxy::Proxy;
 
 /// Asks whether it would speak TLS; its answer is one byte (PostgreSQL's protocol, SSLRequest).
@@ -54,7 +54,8 @@ fn it_stops_starts_pauses_and_dies_and_keeps_what_was_committed() {
 fn the_way_to_it_is_cut_held_and_slowed() {
     let postgres = Postgres::shared();
     let mut proxy = Proxy::to(postgres.address);
-    let ask = |proxy: &Proxy| postgres.ask(&url(proxy.address, "postgres"), "SELECT 1");
+    let database = postgres.database();
+    let ask = |proxy: &Proxy| postgres.ask(&postgres.by_way_of(proxy.address, &database), "SELECT 1");
     assert_eq!(ask(&proxy).as_deref(), Ok("1"));
     proxy.delay(Duration::from_millis(30));
     let began = Instant::now();

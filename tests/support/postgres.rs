@@ -1,4 +1,4 @@
-//! A throwaway PostgreSQL of the tests: a real server on loopback that is gone when its test is.
+//! A throwaway PostgreSQL of the tests: a real server on loopback that is gone when they are.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -7,17 +7,21 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{LazyLock, Mutex};
 
-/// Who may do everything in it.
-pub const USER: &str = "zengate";
-pub const PASSWORD: &str = "pg-test-secret-1";
+/// The password of `zengate`, who may do everything in it; as test.sh has it. A URL needs some of it encoded.
+pub const PASSWORD: &str = "c@nary/secret";
 
 pub struct Postgres {
-    /// `postgres.sh`, which holds the server and ends it when its standard input ends: also when this process is
-    /// killed, and for what is static and so never dropped.
-    keeper: Child,
-    talk: Mutex<(Option<ChildStdin>, BufReader<ChildStdout>)>,
     pub address: SocketAddr,
     bin: PathBuf,
+    /// None: test.sh holds it.
+    keeper: Option<Keeper>,
+}
+
+/// `postgres.sh`, which holds the server and ends it when its standard input ends: also when this process is killed,
+/// and for what is static and so never dropped.
+struct Keeper {
+    shell: Child,
+    talk: Mutex<(Option<ChildStdin>, BufReader<ChildStdout>)>,
 }
 
 impl Postgres {
@@ -30,32 +34,45 @@ impl Postgres {
         let mut command = Command::new("sh");
         command.arg(here().join("tests/support/postgres.sh")).arg(&bin);
         command.args([&address.port().to_string(), PASSWORD]);
-        let keeper = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-        let mut keeper = keeper.expect("sh runs");
-        let stdout = BufReader::new(keeper.stdout.take().expect("it is piped"));
-        let talk = Mutex::new((keeper.stdin.take(), stdout));
-        let started = Self { keeper, talk, address, bin };
+        let mut shell = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("sh runs");
+        let stdout = BufReader::new(shell.stdout.take().expect("it is piped"));
+        let talk = Mutex::new((shell.stdin.take(), stdout));
+        let started = Self { address, bin, keeper: Some(Keeper { shell, talk }) };
         started.start();
         started
     }
 
-    /// The one that all tests share that let it be.
+    /// The one that all tests share that let it be: one for a whole run, or one for this process where nobody
+    /// started that.
     pub fn shared() -> &'static Self {
-        static SHARED: LazyLock<Postgres> = LazyLock::new(Postgres::start_new);
+        static SHARED: LazyLock<Postgres> = LazyLock::new(|| match std::env::var("ZENGATE_TEST_POSTGRES") {
+            Ok(at) => Postgres { address: at.parse().expect("an address"), bin: bin(), keeper: None },
+            Err(_) => Postgres::start_new(),
+        });
         &SHARED
     }
 
     /// The URL of a new and empty database.
     pub fn database(&self) -> String {
         static MADE: AtomicUsize = AtomicUsize::new(0);
-        let name = format!("test_{}", MADE.fetch_add(1, Ordering::Relaxed));
-        self.ask(&self.url(), &format!("CREATE DATABASE {name}")).unwrap_or_else(|e| panic!("{e}"));
-        url(self.address, &name)
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let name = format!("test_{}_{number}", std::process::id());
+        self.sql(&self.url("postgres"), &format!("CREATE DATABASE {name}"));
+        self.url(&name)
     }
 
-    /// The URL of the database that is there from the start.
-    pub fn url(&self) -> String {
-        url(self.address, "postgres")
+    fn url(&self, database: &str) -> String {
+        format!("postgres://zengate:c%40nary%2Fsecret@{}/{database}", self.address)
+    }
+
+    /// This URL, where something stands between.
+    pub fn by_way_of(&self, address: SocketAddr, url: &str) -> String {
+        url.replace(&self.address.to_string(), &address.to_string())
+    }
+
+    /// What psql answers to what must succeed.
+    pub fn sql(&self, url: &str, sql: &str) -> String {
+        self.ask(url, sql).unwrap_or_else(|why| panic!("{sql}: {why}"))
     }
 
     /// What psql answers, or why it cannot.
@@ -93,7 +110,8 @@ impl Postgres {
     }
 
     fn tell(&self, word: &str) {
-        let mut talk = self.talk.lock().expect("it did what it was told before");
+        let keeper = self.keeper.as_ref().expect("one of its own: others use the shared one");
+        let mut talk = keeper.talk.lock().expect("it did what it was told before");
         let stdin = talk.0.as_mut().expect("it is there until the drop");
         writeln!(stdin, "{word}").expect("it listens");
         let mut answer = String::new();
@@ -102,18 +120,13 @@ impl Postgres {
     }
 }
 
-impl Drop for Postgres {
+impl Drop for Keeper {
     fn drop(&mut self) {
         if let Ok(talk) = self.talk.get_mut() {
             drop(talk.0.take());
         }
-        _ = self.keeper.wait();
+        _ = self.shell.wait();
     }
-}
-
-/// A database where it is reached at this address: its own, or a proxy's.
-pub fn url(address: SocketAddr, database: &str) -> String {
-    format!("postgres://{USER}:{PASSWORD}@{address}/{database}")
 }
 
 fn here() -> &'static Path {

@@ -37,7 +37,7 @@ gone() {
 
 start() {
   $as "$bin/postgres" -D "$folder/data" -p "$port" -c listen_addresses=127.0.0.1 -c unix_socket_directories= \
-    -c fsync=on -c recovery_init_sync_method=syncfs -c shared_buffers=16MB -c max_connections=60 </dev/null >>"$folder/log" 2>&1 &
+    -c fsync=on -c recovery_init_sync_method=syncfs -c shared_buffers=16MB -c max_connections=200 </dev/null >>"$folder/log" 2>&1 &
   pid=$!
   tries=1500
   # The file of a server that was killed is still there.

@@ -1,4 +1,4 @@
-//! A way to some server that can be closed and opened again, held up, and made long.
+//! A way to some server that can be closed and opened again, held up, made long, and cut where a PostgreSQL commits.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -21,6 +21,17 @@ struct Way {
     held: Mutex<bool>,
     released: Condvar,
     delay: Mutex<Duration>,
+    /// So many commits more, cut off where.
+    cuts: Mutex<Option<(u32, Cut)>>,
+}
+
+/// Where a connection ends.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Cut {
+    /// With all sent but the word to commit.
+    BeforeCommit,
+    /// With its answer lost.
+    AfterCommit,
 }
 
 struct Open {
@@ -70,6 +81,16 @@ impl Proxy {
     pub fn delay(&self, delay: Duration) {
         *self.way.delay.lock().expect("no panic") = delay;
     }
+
+    /// The connections of the next commits are cut, so many of them.
+    pub fn cut(&self, commits: u32, cut: Cut) {
+        *self.way.cuts.lock().expect("no panic") = Some((commits, cut)).filter(|_| commits > 0);
+    }
+
+    /// All that were to be cut have been.
+    pub fn has_cut(&self) -> bool {
+        self.way.cuts.lock().expect("no panic").is_none()
+    }
 }
 
 impl Drop for Proxy {
@@ -105,10 +126,11 @@ fn pass_on(from: TcpStream, to: SocketAddr, kept: &Mutex<Vec<TcpStream>>, way: &
         stream.set_nodelay(true)?;
     }
     kept.lock().expect("no panic").extend([from.try_clone()?, there.try_clone()?]);
-    for (mut read, mut write) in [(from.try_clone()?, there.try_clone()?), (there, from)] {
-        let way = way.clone();
+    let lost = Arc::new(AtomicBool::new(false));
+    for (asks, mut read, mut write) in [(true, from.try_clone()?, there.try_clone()?), (false, there, from)] {
+        let (way, lost) = (way.clone(), lost.clone());
         std::thread::spawn(move || {
-            _ = way.copy(&mut read, &mut write);
+            _ = way.copy(asks, &mut read, &mut write, &lost);
             _ = write.shutdown(Shutdown::Write);
         });
     }
@@ -116,8 +138,15 @@ fn pass_on(from: TcpStream, to: SocketAddr, kept: &Mutex<Vec<TcpStream>>, way: &
 }
 
 impl Way {
-    fn copy(&self, read: &mut TcpStream, write: &mut TcpStream) -> io::Result<()> {
-        let mut bytes = [0; 16 << 10];
+    /// `lost` says that the other side is told nothing more.
+    fn copy(
+        &self,
+        asks: bool,
+        read: &mut TcpStream,
+        write: &mut TcpStream,
+        lost: &AtomicBool,
+    ) -> io::Result<()> {
+        let mut bytes = [0; 64 << 10];
         loop {
             let count = read.read(&mut bytes)?;
             // Also an end waits.
@@ -125,10 +154,32 @@ impl Way {
             drop(self.released.wait_while(held, |held| *held).expect("no panic"));
             let delay = *self.delay.lock().expect("no panic");
             std::thread::sleep(delay);
-            if count == 0 {
+            let mut pass = &bytes[..count];
+            if asks
+                && let Some(at) = commit(pass)
+                && let Some(cut) = self.next_cut()
+            {
+                lost.store(true, Ordering::SeqCst);
+                pass = if cut == Cut::BeforeCommit { &pass[..at] } else { pass };
+            } else if !asks && lost.load(Ordering::SeqCst) {
                 return Ok(());
             }
-            write.write_all(&bytes[..count])?;
+            write.write_all(pass)?;
+            if pass.len() < count || count == 0 {
+                return Ok(());
+            }
         }
     }
+
+    fn next_cut(&self) -> Option<Cut> {
+        let mut cuts = self.cuts.lock().expect("no panic");
+        let (left, cut) = (*cuts)?;
+        *cuts = Some((left - 1, cut)).filter(|(left, _)| *left > 0);
+        Some(cut)
+    }
+}
+
+/// Where the message begins that commits: `Q`, its length, its text (PostgreSQL's protocol, Query).
+fn commit(bytes: &[u8]) -> Option<usize> {
+    bytes.windows(12).position(|part| part == b"Q\0\0\0\x0bCOMMIT\0")
 }

@@ -66,6 +66,17 @@ none_ignored() {
   fi
 }
 
+# One PostgreSQL for all tests; it ends with this script, which holds its standard input.
+tests() {
+  local port said
+  port=$("$ZENGATE_TEST_PYTHON" -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])')
+  coproc SERVER { exec sh tests/support/postgres.sh "$ZENGATE_TEST_POSTGRES_BIN" "$port" 'c@nary/secret'; }
+  echo start >&"${SERVER[1]}"
+  read -r said <&"${SERVER[0]}"
+  [ "$said" = done ] || { echo "PostgreSQL: $said" >&2; return 1; }
+  ZENGATE_TEST_POSTGRES=127.0.0.1:$port cargo test --locked
+}
+
 stage "format" cargo fmt --all --check
 stage "lint" cargo clippy --locked --all-targets --features bench -- -D warnings
 stage "lint without the simulator" cargo clippy --locked --no-default-features --lib --bins -- -D warnings
@@ -73,5 +84,5 @@ stage "build" cargo test --locked --no-run
 stage "tools (beside the builds)" found
 stage "no test is skipped" none_ignored
 stage "spelling" target/tools/venv/bin/typos
-stage "test" cargo test --locked
+stage "test" tests
 printf '== all: %d s\n' "$SECONDS"

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::proxy_for_tests::Proxy;
-use super::server_for_tests::{PASSWORD, Postgres, eventually, shared};
+use super::proxy::{Cut, Proxy};
+use super::server::{PASSWORD, Postgres};
 use crate::audit::store::{self, Filter, OpenError, Order, Projection, Row, Store, StoreError};
 use crate::audit::tests::EFFORT;
 use crate::audit::{Intent, Position, PublicKeys, Reader, Reset, SigningKey, Trail};
@@ -24,10 +24,10 @@ const LIMITS: &str = "[default]\nteam = { requests = 100000, period_seconds = 1,
 /// Time in which all must be well again.
 const SOON: Duration = Duration::from_secs(20);
 
-/// A database, and what the replicas of a test need.
 /// Replicas sign with one key; this one, of `openssl genpkey -algorithm ed25519`, is nobody's.
 const KEY: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIBwSVsNeq5GeMjHlnl+L6dfu/MDWg5kOSq2qaDC1mVvc\n-----END PRIVATE KEY-----\n";
 
+/// What a replica in a test needs.
 struct Fixture {
     folder: TempDir,
     limiter: Limiter,
@@ -84,6 +84,23 @@ impl Fixture {
         let verified =
             self.reader().verify(&keys, &[], &mut |line| told.push(line.to_string()), &|_, _, _| {});
         assert_eq!(verified.expect("readable").findings, 0, "all chains hold: {told:#?}");
+    }
+}
+
+fn shared() -> &'static Postgres {
+    Postgres::shared()
+}
+
+/// The name of the database in a URL.
+fn name(url: &str) -> &str {
+    url.rsplit('/').next().expect("a name")
+}
+
+fn eventually(what: &str, within: Duration, mut so: impl FnMut() -> bool) {
+    let until = Instant::now() + within;
+    while !so() {
+        assert!(Instant::now() < until, "{what}: not within {within:?}");
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
@@ -170,7 +187,7 @@ fn storm(fixture: &Fixture, disturb: impl FnOnce()) {
 #[test]
 fn connections_that_break_in_mid_run_cost_no_record() {
     let database = shared().database();
-    let fixture = Fixture::new(&shared().url(&database));
+    let fixture = Fixture::new(&database);
     storm(&fixture, || {
         for _ in 0..10 {
             let kill = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
@@ -183,40 +200,40 @@ fn connections_that_break_in_mid_run_cost_no_record() {
 
 #[test]
 fn answers_that_are_lost_cost_no_record() {
-    let proxy = Proxy::start(shared().port);
-    let fixture = Fixture::new(&shared().url_by(proxy.port, &shared().database()));
+    let proxy = Proxy::to(shared().address);
+    let fixture = Fixture::new(&shared().by_way_of(proxy.address, &shared().database()));
     storm(&fixture, || {
         for _ in 0..10 {
             // One: its head is asked for at once. Two: that answer is lost too, and it is in doubt.
-            proxy.lose_answers(2);
+            proxy.cut(2, Cut::AfterCommit);
             std::thread::sleep(Duration::from_millis(150));
         }
-        proxy.lose_answers(0);
+        proxy.cut(0, Cut::AfterCommit);
     });
 }
 
 #[test]
 fn a_server_that_stops_and_starts_costs_no_record() {
-    let server = Postgres::start(&[]);
-    let fixture = Fixture::new(&server.url(&server.database()));
+    let server = Postgres::start_new();
+    let fixture = Fixture::new(&server.database());
     storm(&fixture, || {
-        for mode in ["immediate", "fast"] {
-            server.down(mode);
+        for down in [Postgres::kill, Postgres::stop] {
+            down(&server);
             std::thread::sleep(Duration::from_millis(700));
-            server.up();
+            server.start();
             std::thread::sleep(Duration::from_millis(700));
         }
         // Longer than the lease: it has run out, and the writer is not gone for that.
-        server.down("fast");
+        server.stop();
         std::thread::sleep(LEASE + Duration::from_secs(1));
-        server.up();
+        server.start();
     });
 }
 
 #[test]
 fn a_server_that_hangs_is_not_waited_for() {
-    let server = Postgres::start(&[]);
-    let fixture = Fixture::new(&server.url(&server.database()));
+    let server = Postgres::start_new();
+    let fixture = Fixture::new(&server.database());
     let timeout = fixture.settings().timeout;
     storm(&fixture, || {
         server.pause();
@@ -225,14 +242,14 @@ fn a_server_that_hangs_is_not_waited_for() {
         assert!(told.contains("no answer within") || told.contains("no connection within"), "{told}");
         assert!(begun.elapsed() < timeout * 2, "{:?}", begun.elapsed());
         std::thread::sleep(Duration::from_secs(2));
-        server.go_on();
+        server.resume();
     });
 }
 
 #[test]
 fn an_intent_is_refused_in_time_by_a_server_that_hangs() {
-    let server = Postgres::start(&[]);
-    let fixture = Fixture::new(&server.url(&server.database()));
+    let server = Postgres::start_new();
+    let fixture = Fixture::new(&server.database());
     let (trail, runtime) = (fixture.trail(), runtime());
     let open = opened(&runtime, &fixture, &trail);
     let id = open.reset_id();
@@ -247,7 +264,7 @@ fn an_intent_is_refused_in_time_by_a_server_that_hangs() {
     let begun = Instant::now();
     let receipt = runtime.block_on(trail.close(open, accepted(), EFFORT));
     assert!(!receipt.recorded() && begun.elapsed() < fixture.settings().timeout * 2, "{:?}", begun.elapsed());
-    server.go_on();
+    server.resume();
     let reader = fixture.reader();
     eventually("the outcome lands", SOON, || status(&reader, id) == Some(Status::Accepted));
     eventually("it is well again, though nobody asks", SOON, || trail.healthy());
@@ -260,8 +277,9 @@ fn an_intent_is_refused_in_time_by_a_server_that_hangs() {
 /// The commit is done, and waits for a standby that does not answer: what it wrote could be lost with the server.
 #[test]
 fn a_commit_that_lands_late_is_adopted_and_its_intent_was_not_sent() {
-    let server = Postgres::start(&[]);
-    let fixture = Fixture::new(&server.url(&server.database()));
+    let server = Postgres::start_new();
+    let database = server.database();
+    let fixture = Fixture::new(&database);
     // No renewal comes between.
     let mut settings = fixture.settings();
     if let config::AuditStore::Postgres { lease, .. } = &mut settings.store {
@@ -270,8 +288,8 @@ fn a_commit_that_lands_late_is_adopted_and_its_intent_was_not_sent() {
     let trail = Trail::start(&settings, fixture.metrics.clone()).unwrap_or_else(|error| panic!("{error}"));
     let runtime = runtime();
     let standbys = |names: &str| {
-        server.sql("postgres", &format!("ALTER SYSTEM SET synchronous_standby_names = '{names}'"));
-        server.sql("postgres", "SELECT pg_reload_conf()");
+        server.sql(&database, &format!("ALTER SYSTEM SET synchronous_standby_names = '{names}'"));
+        server.sql(&database, "SELECT pg_reload_conf()");
         std::thread::sleep(Duration::from_millis(300));
     };
     standbys("nobody");
@@ -300,9 +318,8 @@ fn a_commit_that_lands_late_is_adopted_and_its_intent_was_not_sent() {
 #[test]
 fn replicas_answer_for_each_other_and_close_what_a_dead_one_left() {
     let database = shared().database();
-    let (proxy, runtime) = (Proxy::start(shared().port), runtime());
-    let (far, near) =
-        (Fixture::new(&shared().url_by(proxy.port, &database)), Fixture::new(&shared().url(&database)));
+    let (proxy, runtime) = (Proxy::to(shared().address), runtime());
+    let (far, near) = (Fixture::new(&shared().by_way_of(proxy.address, &database)), Fixture::new(&database));
     // Replicas sign with one key.
     let (key, copy) = (near.settings().signing_key_file, far.settings().signing_key_file);
     SigningKey::load(&key, true).expect("made");
@@ -320,7 +337,7 @@ fn replicas_answer_for_each_other_and_close_what_a_dead_one_left() {
     assert_eq!((seen.status, seen.upstream_request_id.as_deref()), (Status::Accepted, Some("T1")));
     let left: Vec<_> = (0..20).map(|_| opened(&runtime, &far, &dying)).collect();
     assert!(near.reader().chains().expect("readable").iter().all(|chain| chain.live));
-    proxy.hold(true);
+    proxy.hold();
     let (died, ids) = (Instant::now(), left.iter().map(Intent::reset_id).collect::<Vec<_>>());
     eventually("all is closed", SOON, || ids.iter().all(|&id| status(&reader, id) == Some(Status::Unknown)));
     assert!(died.elapsed() > LEASE / 2, "not before its lease ran out: {:?}", died.elapsed());
@@ -328,7 +345,7 @@ fn replicas_answer_for_each_other_and_close_what_a_dead_one_left() {
     let live: Vec<_> = near.reader().chains().expect("readable").iter().map(|chain| chain.live).collect();
     assert_eq!(live, [false, true, true]);
     // It comes back, and what it knows by now corrects what the others could not.
-    proxy.hold(false);
+    proxy.release();
     for (n, intent) in left.into_iter().enumerate() {
         let unknown = Outcome::Unknown { upstream_code: None, upstream_request_id: None };
         runtime.block_on(dying.close(intent, if n < 10 { accepted() } else { unknown }, EFFORT));
@@ -354,7 +371,7 @@ fn replicas_answer_for_each_other_and_close_what_a_dead_one_left() {
 #[test]
 fn one_bad_record_keeps_no_other_from_landing() {
     let database = shared().database();
-    let fixture = Fixture::new(&shared().url(&database));
+    let fixture = Fixture::new(&database);
     let (trail, reader, runtime) = (fixture.trail(), fixture.reader(), runtime());
     shared().sql(&database, "ALTER TABLE records ADD CONSTRAINT picky CHECK (record NOT LIKE '%poison%')");
     let intents: Vec<_> = (0..20).map(|_| opened(&runtime, &fixture, &trail)).collect();
@@ -411,7 +428,7 @@ fn writer_of(fixture: &Fixture, name: &str) -> (Box<dyn Store>, Reset) {
 
 #[test]
 fn an_orphan_is_given_to_one_and_again_only_when_that_one_is_gone() {
-    let fixture = Fixture::new(&shared().url(&shared().database()));
+    let fixture = Fixture::new(&shared().database());
     let (mut dead, reset) = writer_of(&fixture, "dead");
     let (mut first, _) = writer_of(&fixture, "first");
     let (mut second, _) = writer_of(&fixture, "second");
@@ -446,7 +463,7 @@ fn an_orphan_is_given_to_one_and_again_only_when_that_one_is_gone() {
 
 #[test]
 fn a_writer_that_is_late_and_declared_by_nobody_goes_on() {
-    let fixture = Fixture::new(&shared().url(&shared().database()));
+    let fixture = Fixture::new(&shared().database());
     let (mut late, _) = writer_of(&fixture, "late");
     std::thread::sleep(LEASE + Duration::from_millis(300));
     assert!(!fixture.reader().chains().expect("readable")[0].live);
@@ -458,7 +475,7 @@ fn a_writer_that_is_late_and_declared_by_nobody_goes_on() {
 #[test]
 fn replicas_that_start_together_make_the_schema_once() {
     let database = shared().database();
-    let fixture = Fixture::new(&shared().url(&database));
+    let fixture = Fixture::new(&database);
     let none = Reader::open(&fixture.settings()).err().expect("nothing there").to_string();
     assert!(none.contains("it holds no trail of this version"), "{none}");
     let trails: Vec<_> = std::thread::scope(|scope| {
@@ -474,7 +491,7 @@ fn replicas_that_start_together_make_the_schema_once() {
 #[test]
 fn the_next_version_may_write_beside_this_one_unless_it_says_no() {
     let database = shared().database();
-    let fixture = Fixture::new(&shared().url(&database));
+    let fixture = Fixture::new(&database);
     let (trail, runtime) = (fixture.trail(), runtime());
     shared().sql(
         &database,
@@ -501,8 +518,7 @@ fn the_next_version_may_write_beside_this_one_unless_it_says_no() {
 
 #[test]
 fn no_message_holds_the_password() {
-    let database = shared().database();
-    let url = shared().url(&database);
+    let url = shared().database();
     let refused = |url: &str| {
         let fixture = Fixture::new(url);
         let told = Trail::start(&fixture.settings(), fixture.metrics.clone()).err().expect("refused");
@@ -514,8 +530,8 @@ fn no_message_holds_the_password() {
     };
     let wrong = refused(&url.replace("c%40nary%2Fsecret", "wr0ng"));
     assert!(wrong.contains("password authentication failed"), "{wrong}");
-    assert!(refused(&url.replace("postgres:c", "nobody:c")).contains("authentication failed"));
-    assert!(refused(&url.replace(&database, "nothing")).contains("does not exist"));
+    assert!(refused(&url.replace("zengate:c", "nobody:c")).contains("authentication failed"));
+    assert!(refused(&url.replace(name(&url), "nothing")).contains("does not exist"));
     assert!(refused("postgres://u:c%40nary@127.0.0.1:1/t").contains("127.0.0.1:1"));
     assert!(refused("postgres://u:c%40nary@%2Fnowhere/t").contains("/nowhere"));
 }
@@ -523,21 +539,21 @@ fn no_message_holds_the_password() {
 #[test]
 fn a_new_password_is_taken_from_the_file() {
     let database = shared().database();
-    shared().sql(&database, &format!("CREATE ROLE rotated LOGIN SUPERUSER PASSWORD 'first' -- {database}"));
-    let url = |password: &str| {
-        shared().url(&database).replace("postgres:c%40nary%2Fsecret", &format!("rotated:{password}"))
-    };
+    let role = format!("rotated_{}", name(&database));
+    shared().sql(&database, &format!("CREATE ROLE {role} LOGIN SUPERUSER PASSWORD 'first'"));
+    let url = |password: &str| database.replace("zengate:c%40nary%2Fsecret", &format!("{role}:{password}"));
     let fixture = Fixture::new(&url("first"));
     let (trail, runtime) = (fixture.trail(), runtime());
-    shared().sql(&database, "ALTER ROLE rotated PASSWORD 'second'");
+    shared().sql(&database, &format!("ALTER ROLE {role} PASSWORD 'second'"));
     let file = fixture.folder.path().join("url");
     std::fs::write(&file, url("second")).expect("written");
-    let kill = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'rotated'";
-    shared().sql(&database, kill);
+    let kill =
+        format!("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = '{role}'");
+    shared().sql(&database, &kill);
     drop(opened(&runtime, &fixture, &trail));
     // Half-written, it is left alone.
     std::fs::write(&file, "postgres://rota").expect("written");
-    shared().sql(&database, kill);
+    shared().sql(&database, &kill);
     drop(opened(&runtime, &fixture, &trail));
     trail.stop();
 }
@@ -546,22 +562,23 @@ fn a_new_password_is_taken_from_the_file() {
 #[test]
 fn a_gateway_and_an_auditor_need_no_more_than_is_granted() {
     let database = shared().database();
-    let owner = Fixture::new(&shared().url(&database));
+    let name = name(&database);
+    let owner = Fixture::new(&database);
     owner.trail().stop();
     for role in ["gateway", "auditor"] {
-        let create = format!("CREATE ROLE {role}_{database} LOGIN PASSWORD 'role'");
+        let create = format!("CREATE ROLE {role}_{name} LOGIN PASSWORD 'role'");
         shared().sql(&database, &create);
     }
     let grants = format!(
-        "GRANT SELECT, INSERT ON records TO gateway_{database};
-         GRANT SELECT, INSERT, UPDATE ON resets, writers, exported TO gateway_{database};
-         GRANT SELECT ON schema_version TO gateway_{database};
-         GRANT SELECT ON records, resets, writers, exported, schema_version TO auditor_{database};"
+        "GRANT SELECT, INSERT ON records TO gateway_{name};
+         GRANT SELECT, INSERT, UPDATE ON resets, writers, exported TO gateway_{name};
+         GRANT SELECT ON schema_version TO gateway_{name};
+         GRANT SELECT ON records, resets, writers, exported, schema_version TO auditor_{name};"
     );
     shared().sql(&database, &grants);
     let by = |role: &str| {
-        let login = format!("{role}_{database}:role@");
-        Fixture::new(&shared().url(&database).replace("postgres:c%40nary%2Fsecret@", &login))
+        let login = format!("{role}_{name}:role@");
+        Fixture::new(&database.replace("zengate:c%40nary%2Fsecret@", &login))
     };
     let (gateway, auditor) = (by("gateway"), by("auditor"));
     let (trail, runtime) = (gateway.trail(), runtime());
@@ -577,10 +594,8 @@ fn a_gateway_and_an_auditor_need_no_more_than_is_granted() {
 #[test]
 fn hosts_are_tried_in_turn() {
     let database = shared().database();
-    let port = shared().port;
-    let url = shared()
-        .url(&database)
-        .replace(&format!("127.0.0.1:{port}"), &format!("127.0.0.1:1,localhost:{port}"));
+    let url = database.replace("@127.0.0.1:", "@127.0.0.1:1,localhost:");
+    assert_ne!(url, database);
     Fixture::new(&url).trail().stop();
 }
 
@@ -595,25 +610,35 @@ fn tls_is_verified_with_the_hosts_name() {
     let names = vec!["localhost".to_owned()];
     let certificate =
         rcgen::CertificateParams::new(names).expect("good").signed_by(&key, &issuer).expect("signed");
-    let server = Postgres::start(&[]);
-    server.with_tls(&certificate.pem(), &key.serialize_pem());
-    let database = server.database();
+    let database = shared().database();
     let start = |host: &str, ca: &str| {
-        let url = server.url(&database).replace("127.0.0.1", host);
+        let url = database.replace("127.0.0.1", host);
         let fixture = Fixture::new(&format!("{url}?sslmode=verify-full&sslrootcert=ca.pem"));
         std::fs::write(fixture.folder.path().join("ca.pem"), ca).expect("written");
-        Trail::start(&fixture.settings(), fixture.metrics.clone()).map(|trail| trail.stop())
+        Trail::start(&fixture.settings(), fixture.metrics.clone())
     };
-    start("localhost", &ca.pem()).unwrap_or_else(|error| panic!("{error}"));
-    let encrypted = "SELECT count(*) FROM pg_stat_ssl WHERE ssl";
-    assert_eq!(server.sql(&database, encrypted), "0", "closed by now");
-    let told = start("127.0.0.1", &ca.pem()).expect_err("not its name").to_string();
-    assert!(told.contains("not valid for name"), "{told}");
-    let told = start("localhost", &certificate.pem()).expect_err("not its authority").to_string();
-    assert!(told.contains("invalid peer certificate"), "{told}");
-    // A server without TLS is not talked to.
-    let url = shared().url(&shared().database()).replace("127.0.0.1", "localhost");
-    let fixture = Fixture::new(&format!("{url}?sslmode=verify-full"));
-    let told = Trail::start(&fixture.settings(), fixture.metrics.clone()).err().expect("refused").to_string();
+    let told = start("localhost", &ca.pem()).err().expect("it does not speak TLS").to_string();
     assert!(told.contains("TLS"), "{told}");
+    for (file, pem) in [("crt", certificate.pem()), ("key", key.serialize_pem())] {
+        // Into the folder of its data.
+        let write = format!("umask 077; base64 -d >server.{file}");
+        let text = format!("SELECT translate(encode('{pem}', 'base64'), E'\\n', '')");
+        shared().sql(&database, &format!("COPY ({text}) TO PROGRAM '{write}'"));
+    }
+    let speaks_tls = |set: &str| {
+        shared().sql(&database, &format!("ALTER SYSTEM {set}"));
+        shared().sql(&database, "SELECT pg_reload_conf()");
+    };
+    speaks_tls("SET ssl = on");
+    eventually("TLS is on", SOON, || shared().sql(&database, "SHOW ssl") == "on");
+    let trail = start("localhost", &ca.pem()).unwrap_or_else(|error| panic!("{error}"));
+    let encrypted = "SELECT count(*) > 0 AND bool_and(ssl) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
+        WHERE application_name = 'zengate' AND datname = current_database()";
+    assert_eq!(shared().sql(&database, encrypted), "t");
+    trail.stop();
+    let told = start("127.0.0.1", &ca.pem()).err().expect("not its name").to_string();
+    assert!(told.contains("not valid for name"), "{told}");
+    let told = start("localhost", &certificate.pem()).err().expect("not its authority").to_string();
+    assert!(told.contains("invalid peer certificate"), "{told}");
+    speaks_tls("RESET ssl");
 }

@@ -4,14 +4,14 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::*;
-use crate::audit::postgres::server_for_tests::shared;
+use crate::audit::postgres::server::Postgres;
 use crate::audit::record::Chain;
 use crate::domain::{Rejection, Status};
 
 /// A place for one test's trail.
 struct Here {
     folder: TempDir,
-    /// In PostgreSQL.
+    /// The URL of its database, in PostgreSQL.
     database: Option<String>,
 }
 
@@ -21,10 +21,9 @@ impl Here {
     }
 
     fn postgres() -> Self {
-        let here = Self { database: Some(shared().database()), ..Self::sqlite() };
-        let url = shared().url(here.database.as_deref().expect("just made"));
-        std::fs::write(here.folder.path().join("url"), url).expect("written");
-        here
+        let (here, url) = (Self::sqlite(), Postgres::shared().database());
+        std::fs::write(here.folder.path().join("url"), &url).expect("written");
+        Self { database: Some(url), ..here }
     }
 
     fn settings(&self) -> config::Audit {
@@ -48,10 +47,7 @@ impl Here {
             None => Connection::open(self.folder.path().join("trail.db"))
                 .and_then(|connection| connection.execute_batch(sql))
                 .map_err(|error| error.to_string()),
-            Some(database) => {
-                let told = std::panic::catch_unwind(|| shared().sql(database, sql));
-                told.map(drop).map_err(|told| *told.downcast::<String>().expect("a message"))
-            }
+            Some(url) => Postgres::shared().ask(url, sql).map(drop),
         }
     }
 }
