@@ -1,8 +1,8 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt spec bench tools soak kill verify
+.PHONY: help demo test lint fmt spec bench bench-audit tools soak kill verify
 
 help: ## This list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
 
 demo: ## Build it and see the main job; ARGS='--once' exits after the tour
 	cargo run --quiet --locked -- demo $(ARGS)
@@ -25,6 +25,10 @@ spec: ## Refresh openapi/openapi.json from the handlers
 
 bench: ## Micro-benchmarks of the hot steps
 	cargo bench --locked --features bench
+
+bench-audit: ## What the durable trail costs on this disk; writes docs/performance.md
+	ZENGATE_FIGURES_SECONDS=5 ZENGATE_FIGURES_REPORT=$(CURDIR)/docs/performance.md \
+		cargo test --locked --release --test process figures
 
 tools: ## Install what the tests need
 	bash tests/tools/install.sh

@@ -22,6 +22,7 @@ mod commands;
 mod demo;
 mod disk;
 mod durability;
+mod figures;
 mod folders;
 mod kills;
 mod policy;
