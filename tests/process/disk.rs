@@ -3,7 +3,6 @@
 
 mod mount;
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{FileExt, PermissionsExt};
@@ -12,13 +11,11 @@ use std::process::{ChildStderr, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
-use serde_json::Value;
 
 use crate::http::{Answer, call};
-use crate::support::{FREE, Gateway, Process, Simulator, configured, payments, said, tool, zengate};
+use crate::support::{FREE, Gateway, Process, Simulator, configure, configured, tool, zengate};
+use crate::trail::{all_on_record, all_refused, in_flight, metric, sent, trail_check, until};
 use mount::Mount;
-
-const REFUSED: &str = "The audit trail cannot be written, so nothing was sent. Try again.";
 
 fn served(folder: &Path) -> Gateway {
     Gateway::start(folder, Stdio::null(), |command| command)
@@ -34,85 +31,9 @@ fn serve(folder: &Path) -> Command {
 fn laid_out(simulator: &Simulator) -> tempfile::TempDir {
     let folder = configured(simulator);
     fs::create_dir(folder.path().join("disk")).expect("made");
-    let config = folder.path().join("zengate.toml");
-    let text = fs::read_to_string(&config).expect("read") + "[audit]\npath = \"disk/zengate.db\"\n";
-    fs::write(&config, text).expect("written");
+    configure(folder.path(), "[audit]\npath = \"disk/zengate.db\"\n");
     fs::write(folder.path().join("policies/limits.toml"), FREE).expect("written");
     folder
-}
-
-/// The instances of all resets that Zenlayer was asked for, in order.
-fn sent(simulator: &Simulator) -> Vec<String> {
-    let calls = simulator.get("calls")["calls"].as_array().cloned().expect("a list");
-    let resets = calls.iter().filter(|call| call["action"] == "ResetInstancePassword");
-    let body =
-        |call: &Value| serde_json::from_str::<Value>(call["body"].as_str().expect("text")).expect("JSON");
-    resets.map(|call| body(call)["instanceId"].as_str().expect("an id").to_owned()).collect()
-}
-
-fn metric(gateway: &Gateway, series: &str) -> u64 {
-    let text = call(gateway.operations, "GET", "/metrics", None, None).body;
-    let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-    line.map_or(0, |value| value.parse().expect("a whole number"))
-}
-
-fn trail_check(gateway: &Gateway) -> Value {
-    let answer = call(gateway.operations, "GET", "/readyz", None, None);
-    assert_eq!(answer.status, 200, "a disk takes no readiness away: {answer:?}");
-    answer.json()["checks"]["trail"].clone()
-}
-
-fn until(what: &str, good: impl Fn() -> bool) {
-    let until = Instant::now() + Duration::from_secs(20);
-    while !good() {
-        assert!(Instant::now() < until, "{what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
-/// Resets that all say that the trail cannot be written, each within `longest`; none reaches Zenlayer.
-fn all_refused(gateway: &Gateway, simulator: &Simulator, longest: Duration) {
-    let before = sent(simulator).len();
-    let ask = |n: usize| {
-        let began = Instant::now();
-        (gateway.reset(&format!("ins-{n}"), "Abcd~1234"), began.elapsed())
-    };
-    let answers: Vec<(Answer, Duration)> = std::thread::scope(|scope| {
-        let asking: Vec<_> = (0..8).map(|n| scope.spawn(move || ask(n))).collect();
-        asking.into_iter().map(|asked| asked.join().expect("answered")).collect()
-    });
-    for (answer, took) in answers {
-        assert_eq!((answer.status, answer.problem().as_str()), (503, "unavailable"), "{answer:?}");
-        assert_eq!(answer.json()["detail"], REFUSED);
-        assert!(took < longest, "{took:?}");
-    }
-    assert_eq!(sent(simulator).len(), before, "nothing was sent");
-    // Who is not permitted hears so all the same.
-    assert_eq!(gateway.reset("ins-none", "Abcd~1234").status, 403);
-}
-
-/// Every reset that Zenlayer was asked for has an intent and an outcome, and the chains hold. `inside` puts a
-/// command where the trail is.
-fn all_on_record(folder: &Path, simulator: &Simulator, inside: impl Fn(Command) -> Command) {
-    let ask = |what: &str| {
-        let mut command = zengate();
-        command.args(["audit", what, "--config"]).arg(folder.join("zengate.toml"));
-        let output = inside(command).output().expect("runs");
-        assert!(output.status.success(), "{what}: {}", said(&output));
-        String::from_utf8(output.stdout).expect("text")
-    };
-    let records: Vec<Value> =
-        ask("export").lines().map(|line| serde_json::from_str(line).expect("a record is JSON")).collect();
-    let of = |kind: &str| records.iter().filter(|record| record["kind"] == kind).cloned().collect::<Vec<_>>();
-    let mut intents: Vec<String> =
-        of("intent").iter().map(|record| record["instanceId"].as_str().expect("an id").to_owned()).collect();
-    for instance in sent(simulator) {
-        let intent = intents.iter().position(|intent| *intent == instance);
-        intents.remove(intent.unwrap_or_else(|| panic!("a reset of {instance} was sent without an intent")));
-    }
-    let ids = |kind| of(kind).iter().map(|record| record["resetId"].to_string()).collect::<BTreeSet<_>>();
-    assert_eq!(ids("intent"), ids("outcome"));
-    ask("verify");
 }
 
 /// System calls of a running process fail or take longer, until it is dropped.
@@ -149,30 +70,19 @@ fn a_full_disk_stops_resets_until_there_is_room() {
     let disk = Mount::small(&folder.path().join("disk"));
     let gateway = Gateway::start(folder.path(), Stdio::null(), |command| disk.inside(command));
     assert_eq!(gateway.reset("ins-0", "Abcd~1234").status, 201);
-    simulator.fault(
-        r#"[{"fault":"delay","milliseconds":1500,"instanceId":"ins-1","action":"ResetInstancePassword"}]"#,
+    in_flight(
+        &gateway,
+        &simulator,
+        || {
+            disk.fill();
+            // The log's last page may have room for one more.
+            let refused = (0..5).any(|_| gateway.reset("ins-2", "Abcd~1234").status == 503);
+            assert!(refused, "the disk is full");
+            all_refused(&gateway, &simulator, Duration::from_secs(2));
+            assert_eq!(trail_check(&gateway), "cannot be written: resets are refused");
+        },
+        || disk.free(),
     );
-    std::thread::scope(|scope| {
-        let in_flight = scope.spawn(|| gateway.reset("ins-1", "Abcd~1234"));
-        simulator.wait_for_resets(2);
-        disk.fill();
-        // The log's last page may have room for one more.
-        let refused = (0..5).any(|_| gateway.reset("ins-2", "Abcd~1234").status == 503);
-        assert!(refused, "the disk is full");
-        all_refused(&gateway, &simulator, Duration::from_secs(2));
-        assert_eq!(trail_check(&gateway), "cannot be written: resets are refused");
-        // Its intent stands, its outcome cannot be written yet.
-        let told = in_flight.join().expect("answered");
-        assert_eq!((told.status, told.problem().as_str()), (504, "outcome-unknown"), "{told:?}");
-        assert!(told.json()["detail"].as_str().is_some_and(|text| text.contains("not on record yet")));
-        assert_eq!(metric(&gateway, "zengate_audit_pending_records"), 1);
-        disk.free();
-        until("it recovers by itself", || metric(&gateway, "zengate_audit_pending_records") == 0);
-        let id = told.json()["resetId"].as_str().expect("an id").to_owned();
-        let path = format!("/v1/password-resets/{id}");
-        let read = call(gateway.address, "GET", &path, Some(&payments()), None).json();
-        assert_eq!(read["status"], "accepted", "{read}");
-    });
     assert_eq!(trail_check(&gateway), "ok");
     assert_eq!(gateway.reset("ins-3", "Abcd~1234").status, 201);
     all_on_record(folder.path(), &simulator, |command| disk.inside(command));

@@ -175,6 +175,22 @@ pub fn configured(simulator: &Simulator) -> TempDir {
     folder
 }
 
+/// Puts the trail of such a folder into this database; a gateway waits for it as short as it may.
+pub fn in_postgres(folder: &Path, url: &str) {
+    fs::write(folder.join("url"), url).expect("written");
+    fs::write(folder.join("signing-key"), crate::postgres::SIGNING_KEY).expect("written");
+    let audit = "[audit]\nstore = \"postgres\"\nurl_file = \"url\"\nsigning_key_file = \"signing-key\"\n\
+        timeout_seconds = 2\nlease_seconds = 4\n";
+    configure(folder, audit);
+}
+
+/// Adds to the configuration of such a folder.
+pub fn configure(folder: &Path, text: &str) {
+    let config = folder.join("zengate.toml");
+    let before = fs::read_to_string(&config).expect("read");
+    fs::write(&config, before + text).expect("written");
+}
+
 /// A `zengate serve` process.
 pub struct Gateway {
     pub process: Process,

@@ -10,6 +10,9 @@ use std::sync::{LazyLock, Mutex};
 /// The password of `zengate`, who may do everything in it; as test.sh has it. A URL needs some of it encoded.
 pub const PASSWORD: &str = "c@nary/secret";
 
+/// For the checkpoints of replicas, which share one key. This one, of `openssl genpkey -algorithm ed25519`, is nobody's.
+pub const SIGNING_KEY: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIBwSVsNeq5GeMjHlnl+L6dfu/MDWg5kOSq2qaDC1mVvc\n-----END PRIVATE KEY-----\n";
+
 pub struct Postgres {
     pub address: SocketAddr,
     bin: PathBuf,

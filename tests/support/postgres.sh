@@ -56,7 +56,7 @@ end() {
   [ -n "$pid" ] || return 0
   pause
   kill -KILL $family 2>/dev/null
-  wait "$pid"
+  wait "$pid" 2>/dev/null
   # The next start refuses while one of them holds the shared memory.
   for each in $family; do gone "$each"; done
   pid=

@@ -7,7 +7,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::proxy::{Cut, Proxy};
-use super::server::{PASSWORD, Postgres};
+use super::server::{PASSWORD, Postgres, SIGNING_KEY};
 use crate::audit::store::{self, Filter, OpenError, Order, Projection, Row, Store, StoreError};
 use crate::audit::tests::EFFORT;
 use crate::audit::{Intent, Position, PublicKeys, Reader, Reset, SigningKey, Trail};
@@ -24,9 +24,6 @@ const LIMITS: &str = "[default]\nteam = { requests = 100000, period_seconds = 1,
 /// Time in which all must be well again.
 const SOON: Duration = Duration::from_secs(20);
 
-/// Replicas sign with one key; this one, of `openssl genpkey -algorithm ed25519`, is nobody's.
-const KEY: &str = "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIBwSVsNeq5GeMjHlnl+L6dfu/MDWg5kOSq2qaDC1mVvc\n-----END PRIVATE KEY-----\n";
-
 /// What a replica in a test needs.
 struct Fixture {
     folder: TempDir,
@@ -42,7 +39,7 @@ impl Fixture {
         let failures = config::Quota::new(1, 1, 1);
         let settings = config::Limits { max_keys: 100_000, failed_authentications: failures };
         let limiter = Limiter::new(&revision_with("x", LIMITS), &settings, metrics.clone());
-        std::fs::write(folder.path().join("url.signing-key"), KEY).expect("written");
+        std::fs::write(folder.path().join("url.signing-key"), SIGNING_KEY).expect("written");
         Self { folder, limiter, metrics }
     }
 
