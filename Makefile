@@ -37,9 +37,9 @@ soak: ## Ten minutes of a Zenlayer that comes and goes; writes docs/reliability.
 	ZENGATE_SOAK_SECONDS=600 ZENGATE_SOAK_REPORT=$(CURDIR)/docs/reliability.md \
 		cargo test --locked --test process soak
 
-kill: ## Two hundred kill -9 under load; writes docs/reliability.md
+kill: ## Two hundred kill -9 under load, on each store; writes docs/reliability.md
 	ZENGATE_KILL_ROUNDS=200 ZENGATE_KILL_REPORT=$(CURDIR)/docs/reliability.md \
-		cargo test --locked --test process kills
+		cargo test --locked --test process kills -- --test-threads=1
 
 verify: soak kill ## The long versions of the checks
 	ZENGATE_TEST_SWAPS=1000 cargo test --locked --test api reload

@@ -33,7 +33,7 @@ pub fn trail_check(gateway: &Gateway) -> Value {
     answer.json()["checks"]["trail"].clone()
 }
 
-pub fn until(what: &str, good: impl Fn() -> bool) {
+pub fn until(what: &str, mut good: impl FnMut() -> bool) {
     let until = Instant::now() + Duration::from_secs(20);
     while !good() {
         assert!(Instant::now() < until, "{what}");

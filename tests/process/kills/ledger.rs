@@ -1,14 +1,13 @@
-//! What callers were told, what Zenlayer took, and what the trail says of both: three books that must agree. Reads
-//! the store by itself, and shares no code with the gateway.
+//! What callers were told, what Zenlayer took, and what the trail says of both: three books that must agree. Shares no
+//! code with the gateway.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
+use super::store::Store;
 use super::{Ask, number, ticket};
 use crate::http::Answer;
 use crate::support::Simulator;
@@ -41,11 +40,11 @@ struct Reset {
     outcomes: Vec<(String, Option<String>)>,
 }
 
-pub struct Ledger {
-    trail: PathBuf,
-    /// How far the trail was read, and the last record of each chain.
-    position: i64,
+pub struct Ledger<'s> {
+    store: &'s Store,
+    /// The last record of each chain.
     heads: HashMap<String, (i64, String)>,
+    /// Whose id sorts last, as they follow each other. None before it writes any more.
     last_writer: String,
     resets: BTreeMap<String, Reset>,
     by_ticket: HashMap<String, String>,
@@ -70,11 +69,10 @@ pub struct Saw {
     outcomes: BTreeMap<String, usize>,
 }
 
-impl Ledger {
-    pub fn new(trail: PathBuf) -> Self {
+impl<'s> Ledger<'s> {
+    pub fn new(store: &'s Store) -> Self {
         Self {
-            trail,
-            position: 0,
+            store,
             heads: HashMap::new(),
             last_writer: String::new(),
             resets: BTreeMap::new(),
@@ -141,16 +139,16 @@ impl Ledger {
 
     /// Every new record, checked against its chain by its bytes alone.
     fn read_trail(&mut self) {
-        let store = open(&self.trail);
-        let mut select = store
-            .prepare("SELECT position, writer, sequence, hash, record FROM records WHERE position > ?1 ORDER BY position")
-            .expect("a trail");
-        let mut rows = select.query([self.position]).expect("a trail");
-        while let Some(row) = rows.next().expect("readable") {
-            self.position = row.get(0).expect("a position");
-            let (writer, sequence): (String, i64) =
-                (row.get(1).expect("text"), row.get(2).expect("a number"));
-            let (hash, bytes): (String, String) = (row.get(3).expect("text"), row.get(4).expect("text"));
+        let (last, (read, _)) =
+            (&self.last_writer, self.heads.get(&self.last_writer).cloned().unwrap_or_default());
+        let new = format!(
+            "FROM records WHERE writer > '{last}' OR (writer = '{last}' AND sequence > {read})
+             ORDER BY writer, sequence"
+        );
+        for row in self.store.rows(&["writer", "sequence", "hash", "record"], &new) {
+            let column = |at: usize| row[at].as_str().expect("text").to_owned();
+            let (writer, hash, bytes) = (column(0), column(2), column(3));
+            let sequence = row[1].as_i64().expect("a number");
             let record: Value = serde_json::from_str(&bytes).expect("a record is JSON");
             let (before, previous) = self.heads.get(&writer).cloned().unwrap_or_else(|| (0, "0".repeat(64)));
             assert_eq!(hash, hex::encode(Sha256::digest(&bytes)), "{bytes}");
@@ -288,17 +286,14 @@ impl Ledger {
     }
 
     pub fn projection_is_as_rebuilt(&self) {
-        let store = open(&self.trail);
-        let select = format!("SELECT {} FROM resets ORDER BY id", COLUMNS.join(", "));
-        let mut select = store.prepare(&select).expect("a trail");
-        let mut rows = select.query([]).expect("a trail");
         let mut rebuilt = self.resets.values();
-        while let Some(row) = rows.next().expect("readable") {
-            let value = |at| match row.get_ref(at).expect("a column") {
-                rusqlite::types::ValueRef::Integer(number) => Some(number.to_string()),
-                other => other.as_str_or_null().expect("text").map(str::to_owned),
+        for row in self.store.rows(&COLUMNS, "FROM resets ORDER BY id") {
+            let text = |value: &Value| match value {
+                Value::Null => None,
+                Value::String(text) => Some(text.clone()),
+                number => Some(number.to_string()),
             };
-            let row: Row = COLUMNS.iter().enumerate().map(|(at, name)| (*name, value(at))).collect();
+            let row: Row = COLUMNS.iter().zip(&row).map(|(name, value)| (*name, text(value))).collect();
             assert_eq!(Some(&row), rebuilt.next().map(|reset| &reset.row));
         }
         assert!(rebuilt.next().is_none(), "every reset has its row");
@@ -343,10 +338,6 @@ impl fmt::Display for Saw {
             outcomes.join(", ")
         )
     }
-}
-
-fn open(trail: &Path) -> Connection {
-    Connection::open_with_flags(trail, OpenFlags::SQLITE_OPEN_READ_ONLY).expect("a trail")
 }
 
 fn text(record: &Value, field: &str) -> Option<String> {
