@@ -20,27 +20,46 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::http::call;
-use crate::support::{FREE, Gateway, Simulator, configured, payments, report};
+use crate::postgres::Postgres;
+use crate::support::{
+    FREE, Gateway, Simulator, configure, configured, in_postgres, payments, report, said, zengate,
+};
 
 const AT_ONCE: [usize; 3] = [1, 64, 256];
 
-/// Where the trail is kept: the text of `[audit]`. PostgreSQL is one more of these, with `store` and `url_file`.
-struct Store {
-    name: &'static str,
-    audit: String,
+/// Where the trail is kept.
+enum Store<'f> {
+    /// No disk under it: what the others take more is the disk's, or the server's.
+    Memory(&'f Path),
+    Sqlite(&'f Path),
+    Postgres,
 }
 
-/// The first has no disk under it: what the others take more is the disk's.
-fn stores(disk: &Path, memory: &Path) -> Vec<Store> {
-    let sqlite = |name, folder: &Path| Store {
-        name,
-        audit: format!("path = \"{}\"\n", folder.join("zengate.db").display()),
-    };
-    vec![sqlite("SQLite in memory (tmpfs)", memory), sqlite("SQLite", disk)]
+impl Store<'_> {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Memory(_) => "SQLite in memory (tmpfs)",
+            Self::Sqlite(_) => "SQLite",
+            Self::Postgres => "PostgreSQL",
+        }
+    }
+
+    fn put_under(&self, folder: &Path) {
+        match self {
+            Self::Memory(place) | Self::Sqlite(place) => {
+                configure(folder, &format!("[audit]\npath = \"{}\"\n", place.join("zengate.db").display()));
+            }
+            Self::Postgres => in_postgres(folder, &Postgres::shared().database(), 30),
+        }
+    }
 }
 
 /// One measurement of one store.
 struct Measured {
+    resets: usize,
+    /// Calls that Zenlayer had before their reset was asked for, to the millisecond; and all that are known.
+    called_too_early: usize,
+    called: usize,
     resets_a_second: f64,
     /// Milliseconds from the caller's first byte to the whole answer.
     p50: f64,
@@ -130,6 +149,9 @@ fn measure(gateway: &Gateway, simulator: &Simulator, at_once: usize, next: &Atom
     latencies.sort_by(f64::total_cmp);
     let count = after.0 - before.0;
     Measured {
+        resets: asked.len(),
+        called_too_early: waits.iter().filter(|wait| **wait < -1.0).count(),
+        called: waits.len(),
         resets_a_second: asked.len() as f64 / took,
         p50: latencies[latencies.len() / 2],
         p99: latencies[latencies.len() * 99 / 100],
@@ -140,17 +162,18 @@ fn measure(gateway: &Gateway, simulator: &Simulator, at_once: usize, next: &Atom
     }
 }
 
-fn served(simulator: &Simulator, store: &Store) -> (tempfile::TempDir, Gateway) {
+fn served(simulator: &Simulator, store: &Store<'_>) -> (tempfile::TempDir, Gateway) {
     let folder = configured(simulator);
     let config = folder.path().join("zengate.toml");
     let text = std::fs::read_to_string(&config).expect("read");
     // An account that an optimized gateway does not spend.
     let text = text.replace("requests_per_second = 10000\n", "requests_per_second = 100000\n");
     let text = text.replace("max_concurrent = 512\n", "max_concurrent = 1024\n");
-    std::fs::write(&config, format!("{text}[audit]\n{}", store.audit)).expect("written");
+    std::fs::write(&config, text).expect("written");
+    store.put_under(folder.path());
     std::fs::write(folder.path().join("policies/limits.toml"), FREE).expect("written");
     let gateway = Gateway::start(folder.path(), Stdio::null(), |command| command);
-    assert_eq!(gateway.reset("ins-0", "Abcd~1234").status, 201, "{}", store.name);
+    assert_eq!(gateway.reset("ins-0", "Abcd~1234").status, 201, "{}", store.name());
     (folder, gateway)
 }
 
@@ -160,8 +183,24 @@ fn median(figures: impl Iterator<Item = f64>) -> f64 {
     figures[figures.len() / 2]
 }
 
+/// Every reset has its intent, and its call after it was asked for; and those that wait at the same moment share
+/// commits.
+fn assert_complete(folder: &Path, measured: &Vec<Measured>) {
+    let export = zengate().args(["audit", "export", "--config"]).arg(folder.join("zengate.toml")).output();
+    let export = export.expect("runs");
+    assert!(export.status.success(), "{}", said(&export));
+    let records = String::from_utf8(export.stdout).expect("text");
+    let intents = records.lines().filter(|record| record.contains(r#","kind":"intent","#)).count();
+    // With the first, that nobody measured.
+    assert_eq!(intents, 1 + measured.iter().map(|load| load.resets).sum::<usize>());
+    for load in measured {
+        assert!(load.resets > 0 && load.called == load.resets && load.called_too_early == 0);
+    }
+    assert!(measured[1..].iter().all(|load| load.resets_a_commit > 0.5));
+}
+
 /// The table of all, medians of the rounds; `rounds` by store, then by load.
-fn table(stores: &[Store], rounds: &[Vec<Vec<Measured>>], syncs: &[bare::Syncs]) -> String {
+fn table(stores: &[&str], rounds: &[Vec<Vec<Measured>>], syncs: &[bare::Syncs]) -> String {
     let of = |store: usize, load: usize, figure: fn(&Measured) -> f64| {
         median(rounds.iter().map(move |round| figure(&round[store][load])))
     };
@@ -171,7 +210,7 @@ fn table(stores: &[Store], rounds: &[Vec<Vec<Measured>>], syncs: &[bare::Syncs])
         "| {} KiB written and synced to the same disk, one after the other | median |\n|---|---|\n\
          | appended, fdatasync | {bare:.2} ms |\n| appended, fsync | {:.2} ms |\n\
          | written over what is there, fdatasync | {:.2} ms |\n\n\
-         | trail | at once | resets a second | p50, p99 | mean until Zenlayer is called | that the disk adds | in bare \
+         | trail | at once | resets a second | p50, p99 | mean until Zenlayer is called | that the store adds | in bare \
          fdatasyncs | mean commit | resets a commit |\n|---|---|---|---|---|---|---|---|---|\n",
         bare::KIB,
         sync(|syncs| syncs.appended_with_fsync),
@@ -187,7 +226,7 @@ fn table(stores: &[Store], rounds: &[Vec<Vec<Measured>>], syncs: &[bare::Syncs])
             writeln!(
                 text,
                 "| {} | {at_once} | {:.0} | {:.1}, {:.1} ms | {:.2} ms | {added} | {:.2} ms | {:.1} |",
-                store.name,
+                store,
                 of(place, load, |m| m.resets_a_second),
                 of(place, load, |m| m.p50),
                 of(place, load, |m| m.p99),
@@ -209,28 +248,32 @@ fn the_trails_price_is_measured_beside_bare_syncs_of_its_disk() {
     let next = AtomicU64::new(0);
     let simulator = Simulator::of(1000);
     let (mut rounds, mut syncs) = (Vec::new(), Vec::new());
-    let mut names = Vec::new();
+    let mut names = [""; 3];
     for _ in 0..count {
-        // On the disk that the build is on; /tmp may be none.
-        let disk = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+        // Where PostgreSQL has its own; not in memory, one hopes.
+        let disk = tempfile::tempdir().expect("a folder");
         let memory = tempfile::tempdir_in("/dev/shm").expect("a folder in memory");
         syncs.push(bare::measure(disk.path(), Duration::from_secs_f64(seconds() / 3.0)));
-        let stores = stores(disk.path(), memory.path());
+        let stores = [Store::Memory(memory.path()), Store::Sqlite(disk.path()), Store::Postgres];
         let by_store = stores.iter().map(|store| {
-            let (_folder, gateway) = served(&simulator, store);
-            AT_ONCE.map(|at_once| measure(&gateway, &simulator, at_once, &next)).into()
+            let (folder, gateway) = served(&simulator, store);
+            let measured = AT_ONCE.map(|at_once| measure(&gateway, &simulator, at_once, &next)).into();
+            if !earnest {
+                assert_complete(folder.path(), &measured);
+            }
+            measured
         });
         rounds.push(by_store.collect());
-        names = stores;
+        names = stores.map(|store| store.name());
     }
     let text = table(&names, &rounds, &syncs);
     println!("{text}");
     if let Ok(page) = std::env::var("ZENGATE_FIGURES_REPORT") {
         let about = format!(
-            "`make bench-audit`: callers, an optimized gateway with one worker and the simulated Zenlayer share two \
-             cores; {} s a figure, medians of {count} rounds. A reset is two commits, its intent and its outcome; \
-             those that wait at the same moment share them. What an intent adds is told by when Zenlayer is called, \
-             against the same trail in memory.\n\n{text}",
+            "`make bench-audit`: callers, an optimized gateway with one worker, the simulated Zenlayer and \
+             PostgreSQL share two cores; {} s a figure, medians of {count} rounds. A reset is two commits, its intent \
+             and its outcome; those that wait at the same moment share them. What an intent adds is told by when \
+             Zenlayer is called, against a trail in memory; for PostgreSQL that is its own work too.\n\n{text}",
             seconds()
         );
         report(&page, "The trail", &about);

@@ -14,7 +14,7 @@ use crate::trail::{all_on_record, all_refused, ended, in_flight, refused, sent, 
 
 fn laid_out(simulator: &Simulator, url: &str) -> tempfile::TempDir {
     let folder = configured(simulator);
-    in_postgres(folder.path(), url);
+    in_postgres(folder.path(), url, 4);
     std::fs::write(folder.path().join("policies/limits.toml"), FREE).expect("written");
     folder
 }

@@ -175,13 +175,16 @@ pub fn configured(simulator: &Simulator) -> TempDir {
     folder
 }
 
-/// Puts the trail of such a folder into this database; a gateway waits for it as short as it may.
-pub fn in_postgres(folder: &Path, url: &str) {
+/// Puts the trail of such a folder into this database; a gateway waits for it as long as this lease, in seconds, allows.
+pub fn in_postgres(folder: &Path, url: &str, lease: u64) {
     fs::write(folder.join("url"), url).expect("written");
     fs::write(folder.join("signing-key"), crate::postgres::SIGNING_KEY).expect("written");
-    let audit = "[audit]\nstore = \"postgres\"\nurl_file = \"url\"\nsigning_key_file = \"signing-key\"\n\
-        timeout_seconds = 2\nlease_seconds = 4\n";
-    configure(folder, audit);
+    let audit = format!(
+        "[audit]\nstore = \"postgres\"\nurl_file = \"url\"\nsigning_key_file = \"signing-key\"\n\
+         timeout_seconds = {}\nlease_seconds = {lease}\n",
+        lease / 2
+    );
+    configure(folder, &audit);
 }
 
 /// Adds to the configuration of such a folder.

@@ -31,7 +31,7 @@ impl Store {
     pub fn postgres(folder: &Path) -> Self {
         let server = Postgres::shared();
         let (url, way) = (server.database(), Proxy::to(server.address));
-        in_postgres(folder, &server.by_way_of(way.address, &url));
+        in_postgres(folder, &server.by_way_of(way.address, &url), 6);
         Self::Postgres { url, way }
     }
 
