@@ -113,7 +113,8 @@ fn no_call_reaches_zenlayer_before_its_intent_is_synced() {
         found.unwrap_or_else(|| panic!("{what} in a trace of {} lines", trace.lines().count())).0
     };
     let written = position(r#"\"kind\":\"intent\""#, 0);
-    let synced = position("sync(", written);
+    // Not fsync, which writes the file's times too (ADR 7).
+    let synced = position("fdatasync(", written);
     let sent = position("x-zc-action: ResetInstancePassword", 0);
     assert!(written < synced && synced < sent, "written {written}, synced {synced}, sent {sent}");
     // A sync that a second thread interrupts in the trace ends on a line of its own.
