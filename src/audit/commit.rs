@@ -33,6 +33,15 @@ struct Checkpoints {
     newest: Option<String>,
 }
 
+/// What is about to be kept.
+struct Links<'d> {
+    /// The chain, once it is.
+    chain: Chain,
+    rows: Vec<Row<'d>>,
+    /// That of the last row.
+    checkpoint: Option<String>,
+}
+
 /// A commit of which nobody knows whether it happened.
 pub(super) struct Doubt {
     /// The chain, had it happened.
@@ -122,19 +131,8 @@ impl Committer {
         exported: &BTreeMap<String, u64>,
         last: bool,
     ) -> Result<Vec<Position>, StoreError> {
-        let mut chain = self.chain.clone();
-        let mut rows = Vec::with_capacity(drafts.len() + 1);
-        for draft in drafts {
-            let (position, record) = chain.append(&draft.rest);
-            rows.push(Row { position, record, projection: &draft.projection });
-        }
         let due = last || self.checkpoints.due(drafts.len() as u64);
-        let checkpoint = due.then(|| self.key.sign(chain.head().clone(), Timestamp::now()).to_string());
-        if let Some(checkpoint) = &checkpoint {
-            let draft = Draft::event(&Event::Checkpoint { checkpoint });
-            let (position, record) = chain.append(&draft.rest);
-            rows.push(Row { position, record, projection: &Projection::None });
-        }
+        let Links { chain, rows, checkpoint } = self.links(drafts, due);
         match self.store.append(&rows, exported) {
             Ok(()) => {}
             // What is damaged says nothing to rely on.
@@ -142,30 +140,51 @@ impl Committer {
             Err(error) => self.happened(error, drafts, &chain)?,
         }
         self.doubts.clear();
+        self.grown(chain, drafts.len() as u64, checkpoint);
+        Ok(rows.into_iter().take(drafts.len()).map(|row| row.position).collect())
+    }
+
+    /// Takes the records up to each position out of the store, and puts this one on record, with the checkpoint that
+    /// vouches for it, in one transaction: whatever happens next, the trail says by itself that nothing was cut off.
+    pub(super) fn remove(&mut self, up_to: &[Position], draft: &Draft) -> Result<(), StoreError> {
+        let Links { chain, rows, checkpoint } = self.links(&[draft], true);
+        if let Err(error) = self.store.remove(up_to, &rows)
+            && !self.is_there(&chain)
+        {
+            return Err(error);
+        }
+        self.grown(chain, 1, checkpoint);
+        Ok(())
+    }
+
+    /// The drafts as the next links of the chain, with a checkpoint behind them or without.
+    fn links<'d>(&self, drafts: &[&'d Draft], checkpoint: bool) -> Links<'d> {
+        let mut chain = self.chain.clone();
+        let mut rows = Vec::with_capacity(drafts.len() + 1);
+        for draft in drafts {
+            let (position, record) = chain.append(&draft.rest);
+            rows.push(Row { position, record, projection: &draft.projection });
+        }
+        let signed = || self.key.sign(chain.head().clone(), Timestamp::now()).to_string();
+        let checkpoint = checkpoint.then(signed);
+        if let Some(checkpoint) = &checkpoint {
+            let draft = Draft::event(&Event::Checkpoint { checkpoint });
+            let (position, record) = chain.append(&draft.rest);
+            rows.push(Row { position, record, projection: &Projection::None });
+        }
+        Links { chain, rows, checkpoint }
+    }
+
+    /// The chain is this one now: so many records more, and a checkpoint or none.
+    fn grown(&mut self, chain: Chain, records: u64, checkpoint: Option<String>) {
         self.chain = chain;
-        self.checkpoints.records += drafts.len() as u64;
+        self.checkpoints.records += records;
         if let Some(checkpoint) = checkpoint {
             (self.checkpoints.records, self.checkpoints.last) = (0, Instant::now());
             // Outside of the store it is what a cut-off tail is found out by.
             tracing::info!(audit.checkpoint = checkpoint, "the trail has come this far");
             self.checkpoints.newest = Some(checkpoint);
         }
-        Ok(rows.into_iter().take(drafts.len()).map(|row| row.position).collect())
-    }
-
-    /// Takes the records up to each position out of the store, and puts this one on record, in one transaction.
-    pub(super) fn remove(&mut self, up_to: &[Position], draft: &Draft) -> Result<(), StoreError> {
-        let mut chain = self.chain.clone();
-        let (position, record) = chain.append(&draft.rest);
-        let row = Row { position, record, projection: &draft.projection };
-        if let Err(error) = self.store.remove(up_to, &[row])
-            && !self.is_there(&chain)
-        {
-            return Err(error);
-        }
-        self.chain = chain;
-        self.checkpoints.records += 1;
-        Ok(())
     }
 
     /// Whether a commit that seemed to fail is there.

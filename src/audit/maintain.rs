@@ -123,7 +123,8 @@ impl Maintenance {
         let ends = self.source.chains()?.into_iter().map(|chain| chain.last);
         let heads: Vec<Position> = ends.filter(|end| end.writer != self.committer.writer()).collect();
         let event = Event::Restored { reason: reason.as_str(), heads: &heads };
-        self.committer.commit(&[&Draft::event(&event)], &Default::default(), false)?;
+        // With its checkpoint: unsigned, it would declare nothing.
+        self.committer.commit(&[&Draft::event(&event)], &Default::default(), true)?;
         Ok(())
     }
 

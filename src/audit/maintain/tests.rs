@@ -79,7 +79,7 @@ async fn what_is_pruned_is_named_and_what_stays_follows_it() {
     let left = of(&writer);
     assert_eq!(kinds(&left), ["intent", "outcome", "stop", "checkpoint"]);
     let own = of(&records[records.len() - 1]["writer"]);
-    assert_eq!(kinds(&own), ["start", "pruned", "stop", "checkpoint"]);
+    assert_eq!(kinds(&own), ["start", "pruned", "checkpoint", "stop", "checkpoint"]);
     assert_eq!(
         own[1]["pruned"],
         json!([{"writer": writer, "sequence": ends["sequence"], "hash": left[0]["previous"]}])
@@ -91,10 +91,10 @@ async fn what_is_pruned_is_named_and_what_stays_follows_it() {
     // Now all of it goes, and the pruning of before.
     let records = prune(&fixture, now());
     let pruned = &records[1]["pruned"];
-    assert_eq!(kinds(&records), ["start", "pruned", "stop", "checkpoint"]);
+    assert_eq!(kinds(&records), ["start", "pruned", "checkpoint", "stop", "checkpoint"]);
     let named = |n: usize| (pruned[n]["writer"].clone(), pruned[n]["sequence"].clone());
     assert_eq!(named(0), (writer, json!(7)));
-    assert_eq!(named(1), (own[0]["writer"].clone(), json!(4)));
+    assert_eq!(named(1), (own[0]["writer"].clone(), json!(5)));
 
     let trail = fixture.trail();
     reset(&fixture, &trail, "ins-3").await;
@@ -182,7 +182,11 @@ async fn a_restore_is_on_record_with_the_ends_of_the_backup() {
     maintenance.restored(&"the disk broke".parse().expect("a reason")).expect("on record");
     drop(maintenance);
     let records = fixture.records();
-    assert_eq!(kinds(&records[5..]), ["start", "restored", "stop", "checkpoint"], "dropped, it ends well");
+    assert_eq!(
+        kinds(&records[5..]),
+        ["start", "restored", "checkpoint", "stop", "checkpoint"],
+        "dropped, it ends well"
+    );
     assert_eq!(
         (&records[6]["reason"], &records[6]["heads"]),
         (&json!("the disk broke"), &json!([ends[0].last]))

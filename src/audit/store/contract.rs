@@ -4,8 +4,12 @@ use rusqlite::Connection;
 use tempfile::TempDir;
 
 use super::*;
+use crate::audit::commit::Committer;
+use crate::audit::event::Event;
 use crate::audit::postgres::server::Postgres;
 use crate::audit::record::Chain;
+use crate::audit::writer::Draft;
+use crate::audit::{Reader, SigningKey};
 use crate::domain::{Rejection, Status};
 
 /// A place for one test's trail.
@@ -71,6 +75,8 @@ contract! {
     what_is_queued_is_sent_or_closed_from_there
     what_is_unknown_never_takes_the_place_of_what_is_known
     what_is_removed_is_gone_and_the_rest_stays
+    a_prune_and_what_vouches_for_it_are_one_transaction
+    a_prune_that_cannot_be_put_on_record_takes_nothing_out
     the_projection_can_be_written_anew
     nobody_changes_a_record
     times_and_texts_are_kept_byte_by_byte
@@ -505,6 +511,48 @@ fn what_is_removed_is_gone_and_the_rest_stays(here: &Here) {
     assert!(source.reset(young.id).expect("readable").is_some());
     assert!(here.sql("DELETE FROM records").is_err(), "nobody else removes one");
     append(&mut *store, &[row(&mut w1, &plain(6), &NONE)]).expect("the chain goes on");
+}
+
+fn a_prune_and_what_vouches_for_it_are_one_transaction(here: &Here) {
+    let settings = here.settings();
+    let committer = || {
+        let key = SigningKey::load(&settings.signing_key_file, true).expect("a key");
+        Committer::new(here.open(), key, &settings)
+    };
+    let start = Draft::event(&Event::Start { version: "1", signing_key: "k", heads: &[] });
+    let mut old = committer();
+    old.commit(&[&start], &BTreeMap::new(), true).expect("kept");
+    let up_to = [old.head().clone()];
+    drop(old);
+    let mut pruning = committer();
+    pruning.commit(&[&start], &BTreeMap::new(), false).expect("kept");
+    let event = Event::Pruned { before: "2026-01-01T00:00:00.000Z", pruned: &up_to };
+    pruning.remove(&up_to, &Draft::event(&event)).expect("removed");
+    let told = pruning.newest_checkpoint().map(str::to_owned);
+    // As if the process had been killed now: it writes no stop, and no checkpoint with that.
+    drop(pruning);
+    let records: Vec<_> = all(&*here.source()).into_iter().map(|stored| stored.record).collect();
+    assert_eq!(records.len(), 3, "{records:#?}");
+    assert!(told.is_some_and(|told| records[2].contains(&told)), "{records:#?}");
+    let keys = SigningKey::load(&settings.signing_key_file, false).expect("a key").public();
+    let mut told = Vec::new();
+    let reader = Reader::open(&settings).unwrap_or_else(|error| panic!("{error}"));
+    let verified = reader.verify(&keys, &[], &mut |line| told.push(line.to_string()), &|_, _, _| {});
+    assert_eq!(verified.expect("readable").findings, 0, "{told:?}");
+}
+
+fn a_prune_that_cannot_be_put_on_record_takes_nothing_out(here: &Here) {
+    let mut store = here.open();
+    let (mut w1, mut w2) = (chain("w1"), chain("w2"));
+    let up_to = [row(&mut w1, &plain(1), &NONE)];
+    append(&mut *store, &up_to).expect("kept");
+    let (pruned, checkpoint) = (row(&mut w2, &plain(2), &NONE), row(&mut w2, &plain(3), &NONE));
+    let mut other = chain("w2");
+    let taken = [row(&mut other, &plain(4), &NONE), row(&mut other, &plain(5), &NONE)];
+    append(&mut *store, &taken[1..]).expect("kept");
+    let before = all(&*here.source());
+    store.remove(&[up_to[0].position.clone()], &[pruned, checkpoint]).expect_err("its second place is taken");
+    assert_eq!(all(&*here.source()), before);
 }
 
 fn the_projection_can_be_written_anew(here: &Here) {
