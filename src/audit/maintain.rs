@@ -24,6 +24,8 @@ pub struct Maintenance {
     committer: Committer,
     /// Resets that dead writers left open, which were closed as `unknown`.
     orphans: usize,
+    /// A second sink is written, and must have a record before it goes.
+    sunk: bool,
     begun: bool,
 }
 
@@ -87,7 +89,8 @@ impl Maintenance {
         let key = SigningKey::load(&settings.signing_key_file, settings.make_signing_key);
         let key = key.map_err(OpenError::from)?;
         let committer = Committer::new(store::open(settings)?, key, settings);
-        Ok(Self { source: store::open_source(settings)?, committer, orphans: 0, begun: false })
+        let (source, sunk) = (store::open_source(settings)?, settings.sink.is_some());
+        Ok(Self { source, committer, orphans: 0, sunk, begun: false })
     }
 
     fn begin(&mut self) -> Result<(), StoreError> {
@@ -107,7 +110,7 @@ impl Maintenance {
 
     /// Takes out what may go of the records before this time, and puts on record up to where.
     pub fn prune(&mut self, before: Timestamp, done: &dyn Fn()) -> Result<Vec<Pruning>, NotMaintained> {
-        let mut prunings = prune::planned(&*self.source, before, done)?;
+        let mut prunings = prune::planned(&*self.source, self.sunk, before, done)?;
         prunings.retain(|pruning| pruning.up_to.writer != self.committer.writer());
         let up_to: Vec<Position> = prunings.iter().filter_map(Pruning::removed_up_to).cloned().collect();
         if !up_to.is_empty() {

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use crate::audit::read::{each, each_since};
 use crate::audit::store::{ChainEnds, Filter, Order, Source, StoreError, Stored};
 use crate::audit::{Kind, Position, ReadError, Reader};
+use crate::config;
 use crate::domain::ResetId;
 
 /// What goes of one chain: its longest beginning of which every record may go.
@@ -34,6 +35,10 @@ pub enum Held {
     Timeless,
     /// It is the last one of a writer that may still go on.
     Live,
+    /// It declares what a backup lacked: without it, that would be taken for cut off.
+    Restore,
+    /// The second sink does not have it yet, as far as the store knows.
+    Unsunk,
 }
 
 impl Pruning {
@@ -53,26 +58,39 @@ impl Pruning {
 }
 
 impl Reader {
-    /// What [`super::Maintenance::prune`] would take out; `done` is told of each record that is looked at. Blocks.
-    pub fn prunable(&self, before: Timestamp, done: &dyn Fn()) -> Result<Vec<Pruning>, ReadError> {
-        Ok(planned(self.source(), before, done)?)
+    /// What [`super::Maintenance::prune`] would take out of a trail with these settings; `done` is told of each record
+    /// that is looked at. Blocks.
+    pub fn prunable(
+        &self,
+        settings: &config::Audit,
+        before: Timestamp,
+        done: &dyn Fn(),
+    ) -> Result<Vec<Pruning>, ReadError> {
+        Ok(planned(self.source(), settings.sink.is_some(), before, done)?)
     }
 }
 
-/// What goes of every chain.
+/// What goes of every chain; of one that is `sunk`, no more than the sink has.
 pub(super) fn planned(
     source: &dyn Source,
+    sunk: bool,
     before: Timestamp,
     done: &dyn Fn(),
 ) -> Result<Vec<Pruning>, StoreError> {
     // In the precision that records have.
     let before = Timestamp::from_millisecond(before.as_millisecond()).unwrap_or(before);
-    source.chains()?.into_iter().map(|chain| planned_of(source, chain, before, done)).collect()
+    let exported = if sunk { Some(source.exported()?) } else { None };
+    let planned = source.chains()?.into_iter().map(|chain| {
+        let sunk = exported.as_ref().map(|exported| exported.get(&chain.last.writer).copied().unwrap_or(0));
+        planned_of(source, chain, sunk.unwrap_or(u64::MAX), before, done)
+    });
+    planned.collect()
 }
 
 fn planned_of(
     source: &dyn Source,
     ChainEnds { first, last, live }: ChainEnds,
+    sunk: u64,
     before: Timestamp,
     done: &dyn Fn(),
 ) -> Result<Pruning, StoreError> {
@@ -80,9 +98,9 @@ fn planned_of(
     let (mut times, mut held, mut failed) = (None, None, None);
     each_since(source, &last.writer, first - 1, |Stored { position, record }| {
         done();
-        let old = old(source, &record, before);
-        match old {
+        match old(source, &record, before) {
             Ok(_) if live && position.sequence >= last.sequence => held = Some(Held::Live),
+            Ok(Ok(_)) if position.sequence > sunk => held = Some(Held::Unsunk),
             Ok(Ok(at)) => {
                 let (earliest, latest) = times.unwrap_or((at, at));
                 times = Some((earliest.min(at), latest.max(at)));
@@ -114,6 +132,9 @@ fn old(source: &dyn Source, record: &str, before: Timestamp) -> Result<Result<Ti
     let Ok(time) = time.parse::<Timestamp>() else { return Ok(Err(Held::Timeless)) };
     if time >= before {
         return Ok(Err(Held::Recent));
+    }
+    if kind == Kind::Restored.as_str() {
+        return Ok(Err(Held::Restore));
     }
     if kind != Kind::Intent.as_str() && kind != Kind::Queued.as_str() {
         return Ok(Ok(time));

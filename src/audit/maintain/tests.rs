@@ -46,7 +46,11 @@ fn resets(fixture: &Fixture) -> Vec<Reset> {
 
 /// How much of each chain goes, and why the rest stays.
 fn planned(fixture: &Fixture, before: Timestamp) -> Vec<(u64, Option<Held>)> {
-    let prunings = reader(fixture).prunable(before, &|| {}).expect("readable");
+    planned_by(fixture, &settings(fixture), before)
+}
+
+fn planned_by(fixture: &Fixture, settings: &config::Audit, before: Timestamp) -> Vec<(u64, Option<Held>)> {
+    let prunings = reader(fixture).prunable(settings, before, &|| {}).expect("readable");
     prunings.iter().map(|pruning| (pruning.removed(), pruning.held)).collect()
 }
 
@@ -131,6 +135,40 @@ async fn a_reset_that_is_not_closed_stays_and_all_that_follow_it() {
         connection.execute(insert, (sequence, record)).expect("inserted");
     }
     assert_eq!(planned(&fixture, stopped)[0], (1, Some(Held::Timeless)));
+}
+
+#[tokio::test]
+async fn what_the_sink_does_not_have_stays_for_as_long_as_there_is_a_sink() {
+    let fixture = Fixture::new();
+    let trail = fixture.trail();
+    reset(&fixture, &trail, "ins-1").await;
+    reset(&fixture, &trail, "ins-2").await;
+    trail.stop();
+    let file = fixture.path().with_file_name("sink.jsonl");
+    let sunk = config::Audit { sink: Some(config::AuditSink::File(file)), ..settings(&fixture) };
+    assert_eq!(planned_by(&fixture, &sunk, now()), [(0, Some(Held::Unsunk))]);
+    let connection = Connection::open(fixture.path()).expect("opened");
+    let exported = "INSERT INTO exported SELECT writer, 3 FROM records LIMIT 1";
+    connection.execute_batch(exported).expect("said");
+    assert_eq!(planned_by(&fixture, &sunk, now()), [(3, Some(Held::Unsunk))]);
+    assert_eq!(planned(&fixture, now()), [(7, None)], "without a sink nobody waits for it");
+
+    let mut maintenance = Maintenance::open(&sunk).unwrap_or_else(|e| panic!("{e}"));
+    let pruned = maintenance.prune(now(), &|| {}).expect("pruned");
+    assert_eq!((pruned[0].removed(), pruned[0].held), (3, Some(Held::Unsunk)));
+    maintenance.finish().expect("finished");
+    assert!(fixture.good());
+    // The sink starts, and tells what it has with the next commit.
+    let trail = fixture.trail_by(&sunk);
+    let until = std::time::Instant::now() + Duration::from_secs(10);
+    let told = || reader(&fixture).source().exported().expect("readable").values().sum::<u64>();
+    while told() < 7 + 5 + 1 {
+        assert!(std::time::Instant::now() < until, "the sink has all: {}", told());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    trail.stop();
+    let planned = planned_by(&fixture, &sunk, now());
+    assert_eq!(planned[..2], [(4, None), (5, None)], "{planned:?}");
 }
 
 #[tokio::test]

@@ -123,7 +123,7 @@ impl Store for Writing {
 
     fn remove(&mut self, up_to: &[Position], rows: &[Row<'_>]) -> Result<u64, StoreError> {
         let transaction = self.write()?;
-        transaction.execute_batch("DROP TRIGGER records_are_never_deleted")?;
+        transaction.execute_batch("DROP TRIGGER IF EXISTS records_are_never_deleted")?;
         let mut removed = 0;
         for Position { writer, sequence, .. } in up_to {
             let place = params![writer, *sequence as i64];

@@ -25,7 +25,7 @@ pub(super) fn run(arguments: &Prune, settings: &config::Audit) -> Result<(), Fai
         return Err(Failure::Usage(format!("--before {} is in the future", rfc3339(before))));
     }
     let reader = open(settings)?;
-    let prunable = progress::one_by_one("reading", None, |done| reader.prunable(before, done));
+    let prunable = progress::one_by_one("reading", None, |done| reader.prunable(settings, before, done));
     let prunable = prunable.map_err(Failure::finding)?;
     if prunable.iter().all(|pruning| pruning.removed() == 0) {
         return told(&prunable, "may go");
@@ -58,6 +58,8 @@ fn told_of(pruning: &Pruning) -> Result<(), Failure> {
         Some(Held::Open) => format!("; {stays} stays, its reset has no outcome yet or a more recent one"),
         Some(Held::Timeless) => format!("; {stays} stays, it does not say when it was made"),
         Some(Held::Live) => format!("; {stays} stays, its writer may go on"),
+        Some(Held::Restore) => format!("; {stays} stays, it declares what a backup lacked"),
+        Some(Held::Unsunk) => format!("; {stays} stays, the audit sink does not have it yet"),
     };
     let what = match times {
         Some((earliest, latest)) => {

@@ -1,7 +1,7 @@
 //! What was pruned, and what a backup did not have, is no finding, as far as the trail itself says so.
 
 use super::world::{File, World};
-use crate::audit::{Event, Position};
+use crate::audit::{Event, Held, Maintenance, Position};
 
 /// Two chains; chain A has lost its first four records, and chain C says so.
 async fn pruned(claim: impl FnOnce(Position) -> Position) -> World {
@@ -115,6 +115,28 @@ async fn what_a_backup_lacked_is_told_as_declared() {
     );
     let (world, witnesses, _) = restored(false).await;
     assert_eq!(world.found(&witnesses).len(), 2, "without a word it is a finding");
+}
+
+#[tokio::test]
+async fn what_a_backup_lacked_stays_declared_when_all_that_may_go_is_pruned() {
+    let (mut world, witnesses, _) = restored(true).await;
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    let mut maintenance = Maintenance::open(&world.settings).unwrap_or_else(|e| panic!("{e}"));
+    let prunings = maintenance.prune(jiff::Timestamp::now(), &|| {}).expect("pruned");
+    maintenance.finish().expect("finished");
+    world.see();
+    // Chain A went whole; of chain C only what is before its restored record.
+    let told: Vec<_> = prunings.iter().map(|pruning| (pruning.removed(), pruning.held)).collect();
+    assert_eq!(told, [(8, None), (1, Some(Held::Restore))]);
+    let (verified, told) = world.told(&world.keys(), &witnesses);
+    assert_eq!(verified.findings, 0, "{told:?}");
+    assert_eq!(told.iter().filter(|line| line.contains(": declared: ")).count(), 2, "{told:?}");
+    let earlier = Position {
+        writer: "01900000-0000-7000-8000-000000000001".to_owned(),
+        sequence: 1,
+        hash: "0".repeat(64),
+    };
+    assert_eq!(world.found(&[world.receipt(&earlier)]).len(), 1, "a chain of before the backup");
 }
 
 #[tokio::test]
