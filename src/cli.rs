@@ -136,6 +136,15 @@ fn say(text: impl Display) -> Result<(), Failure> {
     }
 }
 
+/// `1 fault`, `2 faults`, `2 policies`
+fn counted<N: Display + PartialEq + From<u8>>(count: N, one: &str) -> String {
+    match one.strip_suffix('y') {
+        _ if count == N::from(1) => format!("1 {one}"),
+        Some(stem) => format!("{count} {stem}ies"),
+        None => format!("{count} {one}s"),
+    }
+}
+
 /// The configuration file, as `--config` gives it or by its usual name.
 fn file(given: Option<&Path>) -> &Path {
     given.unwrap_or(Path::new("zengate.toml"))

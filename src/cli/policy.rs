@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use super::Failure;
+use super::{Failure, counted};
 
 mod check;
 mod diff;
@@ -34,14 +34,5 @@ pub(super) fn run(arguments: &Policy, config: Option<&Path>) -> Result<(), Failu
         Policy::Diff(arguments) => diff::run(arguments, config),
         Policy::Explain(arguments) => explain::run(arguments, config),
         Policy::Inventory => inventory::run(config),
-    }
-}
-
-/// `1 fault`, `2 faults`, `2 policies`
-fn counted(count: usize, one: &str) -> String {
-    match one.strip_suffix('y') {
-        _ if count == 1 => format!("1 {one}"),
-        Some(stem) => format!("{count} {stem}ies"),
-        None => format!("{count} {one}s"),
     }
 }

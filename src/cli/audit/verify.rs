@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::super::{Failure, load, say};
+use super::super::{Failure, counted, load, say};
 use crate::audit::{KeyFault, PublicKeys, Unverified, Verified, VerifiedPart, Witness};
 use crate::config;
 
@@ -59,16 +59,17 @@ pub(super) fn run(arguments: &Verify, file: &Path) -> Result<(), Failure> {
 }
 
 fn conclude(verified: &Verified) -> Result<(), Failure> {
-    let Verified { records, chains, resets, covered, findings } = verified;
-    let bare = records.saturating_sub(*covered);
-    let went = format!(
-        "{records} records in {chains} chains, {resets} resets; checkpoints vouch for {covered} records, not for {bare}"
-    );
-    match findings {
-        0 => say(format!("{went}: good")),
-        1 => say(format!("{went}: 1 finding")).and(Err(Failure::Told)),
-        _ => say(format!("{went}: {findings} findings")).and(Err(Failure::Told)),
-    }
+    say(summary(verified))?;
+    if verified.findings == 0 { Ok(()) } else { Err(Failure::Told) }
+}
+
+fn summary(verified: &Verified) -> String {
+    let Verified { records, chains, resets, covered, findings } = *verified;
+    let (all, bare) = (counted(records, "record"), records.saturating_sub(covered));
+    let (chains, resets, covered) =
+        (counted(chains, "chain"), counted(resets, "reset"), counted(covered, "record"));
+    let good = if findings == 0 { "good".to_owned() } else { counted(findings, "finding") };
+    format!("{all} in {chains}, {resets}; checkpoints vouch for {covered}, not for {bare}: {good}")
 }
 
 /// Who verifies a copy of the trail has no signing key, and names public ones.
@@ -92,4 +93,19 @@ pub(super) fn public_key(file: &Path) -> Result<(), Failure> {
     let settings = load(file)?.audit;
     let key = PublicKeys::of_signing_key(&settings.signing_key_file).map_err(Failure::configuration)?;
     say(key.pem().trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_not_many() {
+        let one = Verified { records: 1, chains: 1, resets: 1, covered: 1, findings: 1 };
+        let expected = "1 record in 1 chain, 1 reset; checkpoints vouch for 1 record, not for 0: 1 finding";
+        assert_eq!(summary(&one), expected);
+        let many = Verified { records: 12, chains: 2, resets: 0, covered: 0, findings: 0 };
+        let expected = "12 records in 2 chains, 0 resets; checkpoints vouch for 0 records, not for 12: good";
+        assert_eq!(summary(&many), expected);
+    }
 }
