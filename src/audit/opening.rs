@@ -4,7 +4,7 @@ use super::anchors;
 use super::commit::Committer;
 use super::event::Event;
 use super::store::{Source, StoreError};
-use super::writer::Draft;
+use super::writer::{Draft, WRITER_GONE};
 use super::{About, now};
 use crate::domain::{Outcome, Status, Unsent};
 
@@ -30,7 +30,7 @@ pub(super) fn closed_orphans(committer: &mut Committer) -> Result<Vec<Draft>, St
             Status::Queued => Outcome::NotSent(Unsent::Unreachable),
             _ => Outcome::Unknown { upstream_code: None, upstream_request_id: None },
         };
-        Draft::outcome(&About::of(reset, None), &outcome, None, now(), Some("writer gone"))
+        Draft::outcome(&About::of(reset, None), &outcome, None, now(), Some(WRITER_GONE))
     });
     Ok(closed.collect())
 }

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use super::read::{BATCH, each};
 use super::record::Kind;
 use super::store::{Filter, Order, Place, Source, StoreError, Stored};
+use super::writer::WRITER_GONE;
 use super::{Position, Reset};
 use crate::domain::{ResetId, Status};
 
@@ -58,9 +59,10 @@ struct Closed {
     at: Timestamp,
 }
 
-/// Which of a reset's outcomes counts: the greatest. Only a process that is gone leaves an outcome to others, and
-/// they find it only while there is none; all later ones are of one process, whose writers' names are in order.
-type Rank = (bool, String, u64);
+/// Which of a reset's outcomes counts, as [`super::store::Projection::Close`] has it: the greatest. One that is known
+/// before `unknown`, what its own process said before what others found when that was gone, the later before the
+/// earlier: only one process says it itself, and its writers' names are in order.
+type Rank = (bool, bool, String, u64);
 
 /// The reset as its records tell it; None where nothing is left that begins one.
 pub(super) fn told(source: &dyn Source, id: ResetId) -> Result<Option<Told>, Untold> {
@@ -85,12 +87,10 @@ pub(super) fn told(source: &dyn Source, id: ResetId) -> Result<Option<Told>, Unt
                 Some(())
             }
             "outcome" => {
-                let rank = (
-                    said.cause.as_deref() != Some("writer gone"),
-                    position.writer.clone(),
-                    position.sequence,
-                );
+                let own = said.cause.as_deref() != Some(WRITER_GONE);
                 let closed = closed(said)?;
+                let known = closed.status != Status::Unknown;
+                let rank = (known, own, position.writer.clone(), position.sequence);
                 if newest.as_ref().is_none_or(|(newest, _)| *newest < rank) {
                     newest = Some((rank, closed));
                 }
@@ -155,6 +155,15 @@ fn closed(said: Said) -> Option<Closed> {
 
 /// The reset that an intent begins, or that is queued.
 pub(super) fn reset_of(record: &str) -> Option<ResetId> {
+    named(&BEGINNINGS, record)
+}
+
+/// The reset that an outcome ends.
+pub(super) fn ended_by(record: &str) -> Option<ResetId> {
+    named(&[Kind::Outcome], record)
+}
+
+fn named(kinds: &[Kind], record: &str) -> Option<ResetId> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Named {
@@ -162,8 +171,7 @@ pub(super) fn reset_of(record: &str) -> Option<ResetId> {
         reset_id: String,
     }
     let named: Named = serde_json::from_str(record).ok()?;
-    let begins = BEGINNINGS.iter().any(|kind| kind.as_str() == named.kind);
-    begins.then(|| named.reset_id.parse().ok())?
+    kinds.iter().any(|kind| kind.as_str() == named.kind).then(|| named.reset_id.parse().ok())?
 }
 
 /// What a reset begins with.
@@ -217,7 +225,8 @@ fn rebuilt_from(source: &dyn Source, kind: Kind) -> impl Iterator<Item = Result<
 mod tests {
     use super::*;
     use crate::audit::tests::{EFFORT, Fixture, accepted};
-    use crate::audit::{About, Reader};
+    use crate::audit::writer::Draft;
+    use crate::audit::{About, Reader, now};
     use crate::config;
     use crate::domain::Outcome;
     use crate::http::Target;
@@ -263,6 +272,12 @@ mod tests {
             compare("a late answer in another chain"),
             ["accepted", "unknown", "accepted", "accepted"]
         );
+        let unknown = Outcome::Unknown { upstream_code: None, upstream_request_id: None };
+        for cause in ["writer gone", "abandoned", "late answer"] {
+            let lost = Draft::outcome(&About::of(&left, None), &unknown, None, now(), Some(cause));
+            trail.writer.write(lost).await.expect("kept");
+            assert_eq!(compare(cause)[3], "accepted", "{cause}");
+        }
         trail.stop();
         assert!(fixture.good());
     }

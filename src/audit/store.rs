@@ -25,6 +25,8 @@ pub(super) enum Projection {
         at: Timestamp,
         /// Why nothing was sent.
         cause: Option<&'static str>,
+        /// It is only that the reset's writer is gone: it counts where nothing else does.
+        gone: bool,
     },
 }
 

@@ -68,8 +68,13 @@ impl Fixture {
         records
     }
 
-    /// What `verify` finds without anything from outside.
+    /// What `verify` finds without anything from outside; and every outcome says itself what it is of.
     pub(super) fn good(&self) -> bool {
+        let records = self.records();
+        for outcome in records.iter().filter(|record| record["kind"] == "outcome") {
+            let of = |intent: &&Value| intent["kind"] == "intent" && intent["resetId"] == outcome["resetId"];
+            assert!(records.iter().find(of).is_none_or(|intent| reads_alone(intent, outcome)), "{outcome}");
+        }
         let settings = config::Audit::sqlite(&self.path());
         let keys = PublicKeys::of_signing_key(&settings.signing_key_file).expect("a key");
         let reader = Reader::open(&settings).expect("readable");

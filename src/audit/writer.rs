@@ -19,6 +19,9 @@ use crate::metrics::Metrics;
 /// Records that may wait for the disk at a time; past them new resets are refused.
 const QUEUE: usize = 4096;
 
+/// The cause of an outcome that others have written.
+pub(super) const WRITER_GONE: &str = "writer gone";
+
 /// A record without its place in the chain.
 pub(super) struct Draft {
     pub(super) rest: String,
@@ -115,7 +118,8 @@ impl Draft {
         let cause = cause.or(outcome.cause());
         let facts = Facts::of_outcome(about, outcome, effort, cause);
         let unsent = cause.filter(|_| outcome.status() == Status::NotSent);
-        let projection = Projection::Close { id: about.reset, outcome: outcome.clone(), at, cause: unsent };
+        let (id, outcome, gone) = (about.reset, outcome.clone(), cause == Some(WRITER_GONE));
+        let projection = Projection::Close { id, outcome, at, cause: unsent, gone };
         Self { rest: record::rest(Kind::Outcome, at, &facts), projection, must_land: true }
     }
 

@@ -328,7 +328,7 @@ fn unreadable(column: &str) -> StoreError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::postgres::server_for_tests::shared;
+    use crate::audit::postgres::server::Postgres;
     use crate::audit::store;
     use crate::config;
 
@@ -341,7 +341,7 @@ mod tests {
 
     #[test]
     fn every_stretch_is_found_by_its_index_alone() {
-        let (server, folder) = (shared(), tempfile::tempdir().expect("a folder"));
+        let (server, folder) = (Postgres::shared(), tempfile::tempdir().expect("a folder"));
         let (database, url) = (server.database(), folder.path().join("url"));
         std::fs::write(&url, server.url(&database)).expect("written");
         let settings = config::Audit::postgres(&url);

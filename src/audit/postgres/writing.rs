@@ -58,17 +58,21 @@ const LEASE: &str = "INSERT INTO writers (writer, started, lease_until)
 const RECORDS: &str = "INSERT INTO records (writer, sequence, hash, record)
     SELECT $1, sequence, hash, record
     FROM unnest($2::bigint[], $3::text[], $4::text[]) AS row (sequence, hash, record)";
-const SENDS: &str = "UPDATE resets SET status = 'sent', policies = row.policies, writer = $1,
-        sequence = row.sequence, hash = row.hash, sealed_password = row.sealed_password
-    FROM unnest($2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[])
-        AS row (id, policies, sequence, hash, sealed_password)
-    WHERE resets.id = row.id AND resets.status = 'queued'";
-/// What is not known never takes the place of what is, whoever comes last.
+/// Where one of them is not queued any more, nothing of the transaction happens: others have told that it was not sent.
+const SENDS: &str = "WITH sent AS (
+        UPDATE resets SET status = 'sent', policies = row.policies, writer = $1,
+            sequence = row.sequence, hash = row.hash, sealed_password = row.sealed_password
+        FROM unnest($2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[])
+            AS row (id, policies, sequence, hash, sealed_password)
+        WHERE resets.id = row.id AND resets.status = 'queued' RETURNING 1)
+    SELECT 1 / (CASE WHEN count(*) = cardinality($2::text[]) THEN 1 ELSE 0 END) FROM sent";
+/// What is not known never takes the place of what is, nor a writer that is gone of any outcome, whoever comes last.
 const CLOSES: &str = "UPDATE resets SET status = row.status, upstream_code = row.upstream_code,
         upstream_request_id = row.upstream_request_id, finished_at = row.finished_at, cause = row.cause
-    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[])
-        AS row (id, status, upstream_code, upstream_request_id, finished_at, cause)
-    WHERE resets.id = row.id AND (resets.status IN ('queued', 'sent', 'unknown') OR row.status <> 'unknown')";
+    FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::boolean[])
+        AS row (id, status, upstream_code, upstream_request_id, finished_at, cause, gone)
+    WHERE resets.id = row.id AND (resets.status IN ('queued', 'sent')
+        OR (NOT row.gone AND (row.status <> 'unknown' OR resets.status = 'unknown')))";
 const EXPORTED: &str = "INSERT INTO exported (writer, sequence)
     SELECT * FROM unnest($1::text[], $2::bigint[])
     ON CONFLICT (writer) DO UPDATE SET sequence = greatest(exported.sequence, excluded.sequence)";
@@ -298,8 +302,9 @@ impl Prepared {
         let requests: Vec<_> = closes.values().map(|close| close.outcome.upstream_request_id()).collect();
         let times: Vec<_> = closes.values().map(|close| rfc3339(close.at)).collect();
         let causes: Vec<_> = closes.values().map(|close| close.cause).collect();
+        let gone: Vec<_> = closes.values().map(|close| close.gone).collect();
         let client = &self.session.client;
-        client.execute(&self.closes, &[&ids, &statuses, &codes, &requests, &times, &causes]).await
+        client.execute(&self.closes, &[&ids, &statuses, &codes, &requests, &times, &causes, &gone]).await
     }
 }
 
@@ -320,18 +325,26 @@ struct Close<'r> {
     outcome: &'r Outcome,
     at: Timestamp,
     cause: Option<&'static str>,
+    gone: bool,
+}
+
+impl Close<'_> {
+    /// As the statement has it: what is known before what is not, a writer that is gone last.
+    fn rank(&self) -> (bool, bool) {
+        (self.outcome.status() != Status::Unknown, !self.gone)
+    }
 }
 
 /// What rows close, by the resets' ids: one statement changes each once, and two processes go in the same order.
 fn closed<'r>(rows: &[Row<'r>]) -> BTreeMap<String, Close<'r>> {
     let mut closed = BTreeMap::new();
     for row in rows {
-        let Projection::Close { id, outcome, at, cause } = row.projection else { continue };
-        let close = Close { outcome, at: *at, cause: *cause };
+        let Projection::Close { id, outcome, at, cause, gone } = row.projection else { continue };
+        let close = Close { outcome, at: *at, cause: *cause, gone: *gone };
         match closed.entry(id.to_string()) {
             Entry::Vacant(entry) => _ = entry.insert(close),
             Entry::Occupied(mut entry) => {
-                if outcome.status() != Status::Unknown {
+                if close.rank() >= entry.get().rank() {
                     entry.insert(close);
                 }
             }

@@ -171,7 +171,7 @@ fn insert(transaction: &Transaction<'_>, rows: &[Row<'_>]) -> Result<(), StoreEr
                 let send =
                     "UPDATE resets SET status = ?2, policies = ?3, writer = ?4, sequence = ?5, hash = ?6,
                             sealed_password = ?7 WHERE id = ?1 AND status = 'queued'";
-                transaction.prepare_cached(send)?.execute(params![
+                let sent = transaction.prepare_cached(send)?.execute(params![
                     reset.id.to_string(),
                     reset.status.as_str(),
                     policies(reset),
@@ -180,12 +180,18 @@ fn insert(transaction: &Transaction<'_>, rows: &[Row<'_>]) -> Result<(), StoreEr
                     position.hash,
                     reset.sealed_password,
                 ])?;
+                if sent == 0 {
+                    let told = "others have told that it was not sent";
+                    return Err(StoreError::Refused(format!("{} is not queued any more: {told}", reset.id)));
+                }
             }
-            Projection::Close { id, outcome, at, cause } => {
-                // What is not known never takes the place of what is, whoever comes last.
+            Projection::Close { id, outcome, at, cause, gone } => {
+                // What is not known never takes the place of what is, nor a writer that is gone of any outcome,
+                // whoever comes last.
                 let close = "UPDATE resets SET status = ?2, upstream_code = ?3, upstream_request_id = ?4,
                              finished_at = ?5, cause = ?6
-                             WHERE id = ?1 AND (status IN ('queued', 'sent', 'unknown') OR ?2 <> 'unknown')";
+                             WHERE id = ?1 AND (status IN ('queued', 'sent')
+                                 OR (NOT ?7 AND (?2 <> 'unknown' OR status = 'unknown')))";
                 transaction.prepare_cached(close)?.execute(params![
                     id.to_string(),
                     outcome.status().as_str(),
@@ -193,6 +199,7 @@ fn insert(transaction: &Transaction<'_>, rows: &[Row<'_>]) -> Result<(), StoreEr
                     outcome.upstream_request_id(),
                     rfc3339(*at),
                     cause,
+                    gone,
                 ])?;
             }
         }

@@ -74,6 +74,7 @@ contract! {
     a_reset_opens_and_closes_within_a_group_and_later
     what_is_queued_is_sent_or_closed_from_there
     what_is_unknown_never_takes_the_place_of_what_is_known
+    who_finds_a_writer_gone_never_takes_the_place_of_what_it_said_itself
     what_is_removed_is_gone_and_the_rest_stays
     a_prune_and_what_vouches_for_it_are_one_transaction
     a_prune_that_cannot_be_put_on_record_takes_nothing_out
@@ -132,6 +133,7 @@ fn close_of(reset: &Reset, outcome: Outcome) -> Projection {
         outcome,
         at: "2026-11-24T12:00:01Z".parse().expect("good"),
         cause: None,
+        gone: false,
     }
 }
 
@@ -449,14 +451,20 @@ fn what_is_queued_is_sent_or_closed_from_there(here: &Here) {
     };
     let left = Outcome::NotSent(crate::domain::Unsent::Unreachable);
     let at = "2026-11-24T12:00:01Z".parse().expect("good");
-    let leave =
-        |reset: &Reset| Projection::Close { id: reset.id, outcome: left.clone(), at, cause: Some("busy") };
+    let leave = |reset: &Reset| Projection::Close {
+        id: reset.id,
+        outcome: left.clone(),
+        at,
+        cause: Some("busy"),
+        gone: false,
+    };
     let (send, close) = (Projection::Send(Box::new(sent.clone())), leave(&leaves));
     let more = [row(&mut w1, &plain(2), &send), row(&mut w1, &plain(3), &close)];
     append(&mut *store, &more).expect("kept");
-    // What has an end is not sent any more.
+    // What has an end is not sent any more, whoever told of it.
     let late = Projection::Send(Box::new(Reset { status: crate::domain::Status::Sent, ..leaves.clone() }));
-    append(&mut *store, &[row(&mut w1, &plain(4), &late)]).expect("kept");
+    let refused = append(&mut *store, &[row(&mut w1.clone(), &plain(4), &late)]).expect_err("refused");
+    assert!(matches!(refused, StoreError::Refused(_)), "{refused}");
     let expected = [
         Reset { receipt: more[0].position.clone(), ..sent },
         Reset {
@@ -485,6 +493,36 @@ fn what_is_unknown_never_takes_the_place_of_what_is_known(here: &Here) {
     append(&mut *store, &[row(&mut w1, &plain(5), &lost)]).expect("kept");
     let found = here.source().reset(reset.id).expect("readable").expect("there");
     assert_eq!((found.status.as_str(), found.upstream_request_id.as_deref()), ("accepted", Some("T1")));
+}
+
+/// It may have come back, and have told an `unknown` of its own with more to it.
+fn who_finds_a_writer_gone_never_takes_the_place_of_what_it_said_itself(here: &Here) {
+    let mut store = here.open();
+    let said = Outcome::Unknown { upstream_code: Some("X".to_owned()), upstream_request_id: None };
+    let gone = |reset: &Reset| match close_of(reset, unknown()) {
+        Projection::Close { id, outcome, at, .. } => {
+            Projection::Close { id, outcome, at, cause: None, gone: true }
+        }
+        other => other,
+    };
+    let mut w1 = chain("w1");
+    for groups in [[0..2, 2..3], [0..1, 1..3]] {
+        for last in [false, true] {
+            let reset = reset();
+            let (open, own, lost) = (open_of(&reset), close_of(&reset, said.clone()), gone(&reset));
+            let closes = if last { [&own, &lost] } else { [&lost, &own] };
+            let rows = [
+                row(&mut w1, &plain(1), &open),
+                row(&mut w1, &plain(2), closes[0]),
+                row(&mut w1, &plain(3), closes[1]),
+            ];
+            for group in groups.clone() {
+                append(&mut *store, &rows[group]).expect("kept");
+            }
+            let found = here.source().reset(reset.id).expect("readable").expect("there");
+            assert_eq!(found.upstream_code.as_deref(), Some("X"), "{groups:?}, last: {last}");
+        }
+    }
 }
 
 fn what_is_removed_is_gone_and_the_rest_stays(here: &Here) {

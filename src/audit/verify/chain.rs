@@ -189,6 +189,7 @@ impl Verifier<'_> {
             }
             "queued" => self.beginning(position, record, true)?,
             "intent" => self.beginning(position, record, false)?,
+            "outcome" => self.outcome(position, record)?,
             _ => {}
         }
         Ok(())

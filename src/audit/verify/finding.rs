@@ -38,6 +38,8 @@ pub enum What {
     UnreadableRow(String),
     RowOfNothing(String),
     NotAReset,
+    /// An outcome of which no intent is on record, nor can have been pruned.
+    NoIntent,
     /// Its reset began at this place already.
     Again(Position),
 }
@@ -151,6 +153,7 @@ impl Display for What {
                 return write!(f, "the table resets has the reset {}, which does not begin here", Plain(id));
             }
             Self::NotAReset => "it does not say what it should of a reset",
+            Self::NoIntent => "its reset has no intent",
             Self::Again(Position { writer, sequence, .. }) => {
                 return write!(f, "its reset began already: writer {}, sequence {sequence}", Plain(writer));
             }
@@ -207,6 +210,7 @@ impl Display for Told {
             Self::Open { writer, records } => {
                 write!(f, "writer {}: {records} records stand behind its last checkpoint", Plain(writer))
             }
+            Self::Signed { key, checkpoints: 1 } => write!(f, "key {}: signed 1 checkpoint", Plain(key)),
             Self::Signed { key, checkpoints } => {
                 write!(f, "key {}: signed {checkpoints} checkpoints", Plain(key))
             }
@@ -247,6 +251,7 @@ mod tests {
             What::UnreadableRow("…".to_owned()),
             What::RowOfNothing("ID".to_owned()),
             What::NotAReset,
+            What::NoIntent,
             What::Again(Position { writer: "W".to_owned(), sequence: 9, hash: String::new() }),
         ];
         for what in whats {

@@ -10,12 +10,15 @@ use crate::audit::Position;
 use crate::audit::read::each;
 use crate::audit::record::Kind;
 use crate::audit::store::{Filter, Order, Source, StoreError, Stored};
+use crate::domain::ResetId;
 
 /// Of the `pruned` and `restored` records.
 #[derive(Debug, Default)]
 pub(super) struct Marks {
     /// The last record that was taken out of each chain.
     pruned: BTreeMap<String, Position>,
+    /// What is older may have been.
+    pruned_before: Option<Timestamp>,
     pub(super) restores: Vec<Restore>,
 }
 
@@ -35,6 +38,7 @@ pub(super) struct Restore {
 #[derive(Deserialize)]
 struct Pruned {
     kind: String,
+    before: String,
     pruned: Vec<Position>,
 }
 
@@ -70,6 +74,7 @@ impl Marks {
         each(source, &of(Kind::Pruned), Order::OldestFirst, |stored| {
             let Ok(pruned) = serde_json::from_str::<Pruned>(&stored.record) else { return true };
             if pruned.kind == Kind::Pruned.as_str() {
+                self.pruned_before = self.pruned_before.max(pruned.before.parse().ok());
                 for position in pruned.pruned {
                     let known = self.pruned.entry(position.writer.clone()).or_insert(position.clone());
                     if known.sequence < position.sequence {
@@ -84,6 +89,12 @@ impl Marks {
     /// The last record that was taken out of this writer's chain.
     pub(super) fn pruned(&self, writer: &str) -> Option<&Position> {
         self.pruned.get(writer)
+    }
+
+    /// Whether the intent of this reset, whose id is as old, can have been taken out. One outcome of it may have come
+    /// later than that.
+    pub(super) fn may_have_pruned(&self, reset: ResetId) -> bool {
+        begun(&reset.to_string()).zip(self.pruned_before).is_some_and(|(begun, before)| begun < before)
     }
 
     /// The restore that declares that the record is missing; `end` is the last that its chain has.
@@ -125,9 +136,9 @@ impl Restore {
     }
 }
 
-/// When a writer began, which its name tells.
-fn begun(writer: &str) -> Option<Timestamp> {
-    let (seconds, nanoseconds) = Uuid::try_parse(writer).ok()?.get_timestamp()?.to_unix();
+/// When a writer or a reset began, which its name tells.
+fn begun(name: &str) -> Option<Timestamp> {
+    let (seconds, nanoseconds) = Uuid::try_parse(name).ok()?.get_timestamp()?.to_unix();
     Timestamp::new(seconds.try_into().ok()?, nanoseconds.try_into().ok()?).ok()
 }
 

@@ -27,6 +27,34 @@ impl Verifier<'_> {
         Ok(())
     }
 
+    /// An outcome's reset must have an intent, unless that can have been pruned.
+    pub(super) fn outcome(&mut self, position: &Position, record: &str) -> Result<(), StoreError> {
+        let Position { writer, sequence, .. } = position;
+        let Some(id) = projection::ended_by(record) else {
+            self.find(writer, *sequence, What::NotAReset);
+            return Ok(());
+        };
+        match projection::told(self.source, id) {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) if self.marks.may_have_pruned(id) => Ok(()),
+            Ok(None) => {
+                // It may have been while this went on.
+                self.marks.load_pruned(self.source)?;
+                if !self.marks.may_have_pruned(id) {
+                    self.find(writer, *sequence, What::NoIntent);
+                }
+                Ok(())
+            }
+            Err(Untold::Store(error)) => Err(error),
+            Err(Untold::Record(at)) => {
+                if at == *position {
+                    self.find(writer, *sequence, What::NotAReset);
+                }
+                Ok(())
+            }
+        }
+    }
+
     fn reset(&self, position: &Position, id: ResetId, queued: bool) -> Result<Option<What>, StoreError> {
         let mut row = match self.source.reset(id) {
             Ok(row) => row,

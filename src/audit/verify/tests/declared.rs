@@ -54,7 +54,12 @@ async fn a_whole_chain_may_be_pruned() {
 async fn a_prune_excuses_exactly_what_it_names() {
     let other = |position| Position { hash: "0".repeat(64), ..position };
     for (row, world, cut, expected) in [
-        ("too much", pruned(|p| p).await, 5, "writer A, sequence 6: records before it are missing"),
+        (
+            "too much",
+            pruned(|p| p).await,
+            5,
+            "writer A, sequence 6: records before it are missing; writer A, sequence 6: its reset has no intent",
+        ),
         ("too little", pruned(|p| p).await, 3, "writer A, sequence 4: it was pruned, and is here"),
         ("nothing", pruned(|p| p).await, 0, "writer A, sequence 1: it was pruned, and is here"),
         (
@@ -65,8 +70,20 @@ async fn a_prune_excuses_exactly_what_it_names() {
         ),
     ] {
         cut_beginning(&world.file(), cut);
-        assert_eq!(world.found(&[]), [expected], "{row}");
+        assert_eq!(world.found(&[]).join("; "), expected, "{row}");
     }
+}
+
+#[tokio::test]
+async fn an_outcome_that_came_after_its_intent_was_pruned_is_good() {
+    let mut world = World::two_chains().await;
+    let position = world.position('A', 5);
+    let before = crate::domain::rfc3339(jiff::Timestamp::now());
+    let trail = world.trail();
+    trail.note(&Event::Pruned { before: &before, pruned: &[position] });
+    trail.stop();
+    cut_beginning(&world.file(), 5);
+    assert_eq!(world.found(&[]), [""; 0]);
 }
 
 #[tokio::test]

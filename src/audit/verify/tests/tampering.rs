@@ -80,8 +80,36 @@ const ROWS: &[Row] = &[
         |file| file.sql("DELETE FROM records WHERE writer = 'A' AND sequence = 2"),
         &[
             "writer A, sequence 3: records before it are missing",
+            "writer A, sequence 3: its reset has no intent",
             "writer A, sequence 2: the table resets has the reset ID, which does not begin here",
         ],
+    ),
+    (
+        "a removal of an intent and its row",
+        |file| {
+            file.sql("DELETE FROM records WHERE writer = 'A' AND sequence = 2; DELETE FROM resets WHERE writer = 'A' AND sequence = 2")
+        },
+        &[
+            "writer A, sequence 3: records before it are missing",
+            "writer A, sequence 3: its reset has no intent",
+        ],
+    ),
+    (
+        "an outcome of nothing, in a chain that is not signed yet",
+        |file| {
+            file.sql("DELETE FROM records WHERE writer = 'B' AND sequence > 3; DELETE FROM resets WHERE writer = 'B'");
+            file.edit('B', 2, "\"kind\":\"intent\"", "\"kind\":\"refused\"");
+            file.relink('B', 3);
+        },
+        &["writer B, sequence 3: its reset has no intent"],
+    ),
+    (
+        "an outcome without its fields",
+        |file| {
+            file.sql("DELETE FROM records WHERE writer = 'B' AND sequence > 3");
+            file.edit('B', 3, "\"outcome\":\"accepted\"", "\"outcome\":\"fine\"");
+        },
+        &["writer B, sequence 3: it does not say what it should of a reset"],
     ),
     (
         "a removal of a chain's beginning",
