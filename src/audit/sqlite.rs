@@ -1,5 +1,6 @@
 //! The trail in one SQLite file: one process writes, anybody who may read the file reads beside it.
 
+mod files;
 mod reading;
 mod schema;
 mod writing;

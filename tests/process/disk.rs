@@ -270,6 +270,45 @@ fn a_corrupt_store_takes_no_reset_until_it_is_restored() {
 }
 
 #[test]
+fn a_log_that_is_cut_or_taken_away_takes_no_reset_and_what_it_held_is_missed_from_outside() {
+    let cut = |log: &Path| {
+        fs::OpenOptions::new().write(true).open(log).expect("there").set_len(0).expect("cut");
+    };
+    let removed = |log: &Path| fs::remove_file(log).expect("removed");
+    for (row, tamper) in [("cut", &cut as &dyn Fn(&Path)), ("removed", &removed)] {
+        let simulator = Simulator::of(10);
+        let folder = laid_out(&simulator);
+        let gateway = served(folder.path());
+        assert_eq!(gateway.reset("ins-0", "Abcd~1234").status, 201, "{row}");
+        stopped(gateway);
+        let mut gateway = served(folder.path());
+        let answer = gateway.reset("ins-0", "Abcd~1234");
+        assert_eq!(answer.status, 201, "{row}");
+        let receipt = folder.path().join("answer.json");
+        fs::write(&receipt, answer.json().to_string()).expect("written");
+        tamper(&folder.path().join("disk/zengate.db-wal"));
+        all_refused(&gateway, &simulator, Duration::from_secs(2));
+        gateway.process.kill();
+        let gateway = served(folder.path());
+        assert_eq!(
+            gateway.reset("ins-1", "Abcd~1234").status,
+            201,
+            "{row}: it begins anew where the file ends"
+        );
+        let verify = |more: &[&str]| {
+            let mut command = zengate();
+            command.args(["audit", "verify", "--config"]).arg(folder.path().join("zengate.toml")).args(more);
+            command.output().expect("runs")
+        };
+        let alone = verify(&[]);
+        assert_eq!(alone.status.code(), Some(0), "{row}: nothing tells without help: {}", said(&alone));
+        let helped = verify(&["--receipt", receipt.to_str().expect("text")]);
+        assert_eq!(helped.status.code(), Some(1), "{row}: {}", said(&helped));
+        assert!(said(&helped).contains("(named by a receipt)"), "{row}: {}", said(&helped));
+    }
+}
+
+#[test]
 fn over_a_store_that_was_corrupted_unnoticed_every_intent_is_on_the_disk_all_the_same() {
     let simulator = Simulator::of(200);
     let folder = laid_out(&simulator);

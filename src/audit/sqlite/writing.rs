@@ -1,10 +1,11 @@
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
+use super::files::Files;
 use super::reading::{COLUMNS, reset_of};
 use super::schema;
 use crate::audit::lock::Lock;
@@ -16,59 +17,31 @@ use crate::domain::rfc3339;
 pub(in crate::audit) struct Writing {
     connection: Connection,
     files: Files,
+    /// The record that was kept last, by whomever.
+    last: Option<Position>,
     _lock: Lock,
-}
-
-/// The database and its log, as they were when they were opened. SQLite writes on into files that were taken away or
-/// replaced, and what it writes there is gone with the process.
-struct Files {
-    database: Watched,
-    log: Watched,
-}
-
-struct Watched {
-    path: PathBuf,
-    /// Device and inode; None while it is not there yet.
-    identity: Option<(u64, u64)>,
-}
-
-impl Watched {
-    fn new(path: PathBuf) -> Self {
-        Self { identity: identity(&path), path }
-    }
-
-    fn check(&mut self) -> Result<(), StoreError> {
-        match (self.identity, identity(&self.path)) {
-            (None, found) => self.identity = found,
-            (Some(opened), Some(found)) if opened == found => {}
-            (Some(_), found) => {
-                let what = if found.is_some() { "replaced" } else { "taken away" };
-                return Err(StoreError::Damaged(format!(
-                    "{} was {what} while it was open",
-                    self.path.display()
-                )));
-            }
-        }
-        Ok(())
-    }
-}
-
-fn identity(path: &Path) -> Option<(u64, u64)> {
-    std::fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
 impl Writing {
     pub(in crate::audit) fn open(path: &Path) -> Result<Self, OpenError> {
         let lock = Lock::take(path)?;
         let connection = schema::open(path)?;
-        let mut log = path.as_os_str().to_owned();
-        log.push("-wal");
-        let files = Files { database: Watched::new(path.to_owned()), log: Watched::new(log.into()) };
-        Ok(Self { connection, files, _lock: lock })
+        let store = |error: rusqlite::Error| {
+            let trail = path.display().to_string();
+            OpenError::Store { trail, source: error.into() }
+        };
+        let last = newest(&connection).map_err(store)?;
+        Ok(Self { connection, files: Files::new(path), last, _lock: lock })
     }
 
     fn write(&mut self) -> Result<Transaction<'_>, rusqlite::Error> {
         self.connection.transaction_with_behavior(TransactionBehavior::Immediate)
+    }
+
+    fn kept(&mut self, rows: &[Row<'_>]) {
+        if let Some(row) = rows.last() {
+            self.last = Some(row.position.clone());
+        }
     }
 }
 
@@ -76,6 +49,10 @@ impl Drop for Writing {
     /// What stands in SQLite's log goes into the file itself, which readers that outlive the writer could not do: a
     /// trail that nobody writes is one file, whole.
     fn drop(&mut self) {
+        if self.files.cut() {
+            _ = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true);
+            return;
+        }
         // Nothing is lost if it cannot be done: the log stays beside the file.
         _ = self.connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
     }
@@ -83,6 +60,11 @@ impl Drop for Writing {
 
 impl Store for Writing {
     fn append(&mut self, rows: &[Row<'_>], exported: &BTreeMap<String, u64>) -> Result<(), StoreError> {
+        let last = &self.last;
+        self.files.before(|path| {
+            let fresh = schema::open_read_only(path).ok();
+            fresh.is_some_and(|fresh| newest(&fresh).is_ok_and(|newest| newest == *last))
+        })?;
         let transaction = self.write()?;
         insert(&transaction, rows)?;
         for (writer, sequence) in exported {
@@ -90,9 +72,8 @@ impl Store for Writing {
             transaction.prepare_cached(upsert)?.execute(params![writer, *sequence as i64])?;
         }
         transaction.commit()?;
-        // After the commit: what was taken away before it does not hold it.
-        self.files.database.check()?;
-        self.files.log.check()
+        self.kept(rows);
+        self.files.after()
     }
 
     fn head(&mut self, writer: &str) -> Result<Option<Position>, StoreError> {
@@ -137,6 +118,7 @@ impl Store for Writing {
         )?;
         insert(&transaction, rows)?;
         transaction.commit()?;
+        self.kept(rows);
         // The file keeps its size otherwise. It may take long, and is not needed for what was promised.
         self.connection.execute_batch("VACUUM")?;
         Ok(removed as u64)
@@ -155,6 +137,16 @@ impl Store for Writing {
         let stat = rustix::fs::statvfs(&self.files.database.path).ok()?;
         Some(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
+}
+
+/// The record that was kept last.
+fn newest(connection: &Connection) -> Result<Option<Position>, rusqlite::Error> {
+    let newest = "SELECT writer, sequence, hash FROM records ORDER BY position DESC LIMIT 1";
+    let position = |row: &rusqlite::Row<'_>| {
+        let (writer, sequence, hash) = (row.get(0)?, row.get::<_, i64>(1)? as u64, row.get(2)?);
+        Ok(Position { writer, sequence, hash })
+    };
+    connection.query_row(newest, [], position).optional()
 }
 
 fn insert(transaction: &Transaction<'_>, rows: &[Row<'_>]) -> Result<(), StoreError> {
