@@ -11,9 +11,13 @@ use std::process::{ChildStderr, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
+use serde_json::{Value, json};
 
 use crate::http::{Answer, call};
-use crate::support::{FREE, Gateway, Process, Simulator, configure, configured, tool, zengate};
+use crate::keys::{claims, token};
+use crate::support::{
+    FREE, Gateway, Process, Simulator, configure, configured, payments, said, tool, zengate,
+};
 use crate::trail::{all_on_record, all_refused, in_flight, metric, sent, trail_check, until};
 use mount::Mount;
 
@@ -86,6 +90,43 @@ fn a_full_disk_stops_resets_until_there_is_room() {
     assert_eq!(trail_check(&gateway), "ok");
     assert_eq!(gateway.reset("ins-3", "Abcd~1234").status, 201);
     all_on_record(folder.path(), &simulator, |command| disk.inside(command));
+}
+
+/// The whole disk is smaller than the reserve (`audit.reserve_mib`, default 64).
+#[test]
+fn when_space_is_scarce_each_caller_has_one_refusal_a_minute_on_record() {
+    let simulator = Simulator::of(10);
+    let folder = laid_out(&simulator);
+    let config = folder.path().join("zengate.toml");
+    let text = fs::read_to_string(&config).expect("read");
+    let both =
+        text.replace(r#"may_assert_teams = ["payments"]"#, r#"may_assert_teams = ["payments", "web"]"#);
+    assert_ne!(both, text);
+    fs::write(&config, both).expect("written");
+    let disk = Mount::small(&folder.path().join("disk"));
+    let gateway = Gateway::start(folder.path(), Stdio::null(), |command| disk.inside(command));
+    let of = |user: &str, teams: Value| token(&claims(user, teams));
+    let (web, nobody) = (of("bob", json!(["web"])), of("carol", json!([])));
+    let reset = |token: &str| {
+        let body = json!({ "password": "Abcd~1234" }).to_string();
+        call(gateway.address, "POST", "/v1/instances/ins-0/password-resets", Some(token), Some(&body))
+    };
+    let get = |path: &str| call(gateway.address, "GET", path, Some(&web), None).status;
+    let location = reset(&payments()).header("location").expect("a place").to_owned();
+    for _ in 0..3 {
+        assert_eq!(reset(&web).status, 403, "a reset");
+        assert_eq!(get("/v1/instances/ins-0"), 403, "an instance");
+        assert_eq!(get(&location), 404, "another team's reset");
+        assert_eq!(get("/v1/audit"), 403, "the trail");
+        assert_eq!(reset(&nobody).status, 403, "no team");
+    }
+    assert_eq!(reset(&payments()).status, 201, "what is left is for these");
+    assert_eq!(metric(&gateway, "zengate_audit_left_out_refusals_total"), 13, "the others are counted");
+    // An outcome is committed behind all that was asked for before.
+    let records = all_on_record(folder.path(), &simulator, |command| disk.inside(command));
+    let refused: Vec<_> = records.iter().filter(|record| record["kind"] == "refused").collect();
+    let subjects: Vec<_> = refused.iter().filter_map(|record| record["subject"].as_str()).collect();
+    assert_eq!(subjects, ["bob", "carol"], "one each: {refused:#?}");
 }
 
 #[test]

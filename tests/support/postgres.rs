@@ -64,7 +64,7 @@ impl Postgres {
         self.url(&name)
     }
 
-    fn url(&self, database: &str) -> String {
+    pub fn url(&self, database: &str) -> String {
         format!("postgres://zengate:c%40nary%2Fsecret@{}/{database}", self.address)
     }
 

@@ -1,4 +1,4 @@
-//! Refusals while the trail is short of space, or cannot be written at all.
+//! Refusals while the trail has space enough, or cannot be written at all. `tests/process/disk.rs` has a scarce disk.
 
 use rusqlite::Connection;
 
@@ -8,31 +8,6 @@ use crate::keys::{claims, token};
 use serde_json::json;
 
 const LEFT_OUT: &str = "zengate_audit_left_out_refusals_total";
-
-#[test]
-fn when_space_is_scarce_each_caller_has_one_refusal_a_minute_on_record() {
-    let gateway = with(ALL, &[("ZENGATE__AUDIT__RESERVE_MIB", "1048576")]);
-    // On a disk with more free space than a reserve can be there is nothing to see.
-    if gateway.metric("zengate_audit_free_bytes") >= 1_048_576.0 * 1_048_576.0 {
-        return;
-    }
-    let nobody = token(&claims("carol", json!([])));
-    let location = gateway.reset(&payments(), "pay-1").header("location").expect("a place").to_owned();
-    for _ in 0..3 {
-        assert_eq!(gateway.reset(&web(), "pay-1").status, 403, "a reset");
-        assert_eq!(gateway.get("/v1/instances/pay-1", &web()).status, 403, "an instance");
-        assert_eq!(gateway.get(&location, &web()).status, 404, "another team's reset");
-        assert_eq!(read(&gateway, &web(), "").status, 403, "the trail");
-        assert_eq!(gateway.reset(&nobody, "pay-1").status, 403, "no team");
-    }
-    assert_eq!(gateway.reset(&payments(), "pay-1").status, 201, "what is left is for these");
-    let refused = gateway.records_of("refused", 2);
-    let subjects: Vec<&str> = refused.iter().filter_map(|record| record["subject"].as_str()).collect();
-    assert_eq!(subjects, ["bob", "carol"], "one each: {refused:#?}");
-    assert_eq!(gateway.metric(LEFT_OUT), 13.0, "the others are counted");
-    gateway.records_of("intent", 2);
-    gateway.records_of("outcome", 2);
-}
 
 #[test]
 fn with_space_enough_every_refusal_is_on_record() {
