@@ -51,17 +51,6 @@ impl Reader {
         self.off(move |source| source.batch(id)).await
     }
 
-    /// Up to `limit` records that fit, on from `after`. Reads off the worker threads.
-    pub async fn page(
-        &self,
-        filter: Filter,
-        order: Order,
-        after: Option<Place>,
-        limit: usize,
-    ) -> Result<Vec<Stored>, ReadError> {
-        self.off(move |source| source.page(&filter, order, after.as_ref(), limit)).await
-    }
-
     pub(super) async fn off<T: Send + 'static>(
         &self,
         read: impl FnOnce(&dyn Source) -> Result<T, StoreError> + Send + 'static,

@@ -142,11 +142,14 @@ impl Thread {
 
     fn stop(mut self) {
         self.write(vec![(vec![Draft::event(&Event::Stop {})], None)], true);
-        if !self.waiting.is_empty() {
-            tracing::error!(
-                records = self.waiting.len(),
+        let closes = |draft: &&Draft| matches!(draft.projection, Projection::Close { .. });
+        match self.waiting.iter().filter(closes).count() {
+            0 if self.waiting.is_empty() => {}
+            0 => tracing::error!("the trail has no record of this stop; no outcome was waiting"),
+            outcomes => tracing::error!(
+                records = outcomes,
                 "outcomes are not in the trail: their resets will be recorded as unknown"
-            );
+            ),
         }
     }
 

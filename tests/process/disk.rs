@@ -92,6 +92,37 @@ fn a_full_disk_stops_resets_until_there_is_room() {
     all_on_record(folder.path(), &simulator, |command| disk.inside(command));
 }
 
+#[test]
+fn a_stop_that_cannot_be_put_on_record_tells_whether_outcomes_are_lost_with_it() {
+    const LOST: &str = "outcomes are not in the trail: their resets will be recorded as unknown";
+    for (row, in_flight) in [("none", false), ("one", true)] {
+        let simulator = Simulator::of(10);
+        let folder = laid_out(&simulator);
+        let disk = Mount::small(&folder.path().join("disk"));
+        let log = folder.path().join("log");
+        let file = fs::File::create(&log).expect("created");
+        let mut gateway = Gateway::start(folder.path(), file.into(), |command| disk.inside(command));
+        assert_eq!(gateway.reset("ins-0", "Abcd~1234").status, 201);
+        simulator.fault(
+            r#"[{"fault":"delay","milliseconds":1000,"instanceId":"ins-1","action":"ResetInstancePassword"}]"#,
+        );
+        std::thread::scope(|scope| {
+            let asked = in_flight.then(|| scope.spawn(|| gateway.reset("ins-1", "Abcd~1234")));
+            simulator.wait_for_resets(1 + usize::from(in_flight));
+            disk.fill();
+            let refused = (0..5).any(|_| gateway.reset("ins-2", "Abcd~1234").status == 503);
+            assert!(refused, "{row}: the disk is full");
+            let answered = asked.map(|asked| asked.join().expect("answered").status);
+            assert_eq!(answered, in_flight.then_some(504), "{row}");
+        });
+        gateway.process.signal("-TERM");
+        gateway.process.ended();
+        let told = fs::read_to_string(&log).expect("read");
+        assert_eq!(told.contains(LOST), in_flight, "{row}: {told}");
+        assert_eq!(told.contains("the trail has no record of this stop"), !in_flight, "{row}: {told}");
+    }
+}
+
 /// The whole disk is smaller than the reserve (`audit.reserve_mib`, default 64).
 #[test]
 fn when_space_is_scarce_each_caller_has_one_refusal_a_minute_on_record() {

@@ -231,6 +231,6 @@ async fn a_restore_is_on_record_with_the_ends_of_the_backup() {
     );
     assert!(fixture.good());
     let restored = Filter { kind: Some(crate::audit::Kind::Restored), ..Filter::default() };
-    let found = reader(&fixture).page(restored, Order::NewestFirst, None, 10).await.expect("readable");
+    let found = reader(&fixture).source().page(&restored, Order::NewestFirst, None, 10).expect("readable");
     assert_eq!(found.len(), 1);
 }
