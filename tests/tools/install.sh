@@ -11,6 +11,7 @@ trap 'exit 143' TERM
 packages=()
 command -v promtool >/dev/null || packages+=(prometheus)
 command -v strace >/dev/null || packages+=(strace)
+command -v chromium >/dev/null || packages+=(chromium)
 sh "$here/postgres_bin.sh" >/dev/null || packages+=(postgresql)
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
 
