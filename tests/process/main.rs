@@ -31,6 +31,7 @@ mod policy_diff;
 mod policy_explain;
 mod policy_shipped;
 mod policy_test;
+mod portal;
 mod postgres_server;
 mod provider;
 mod scale;

@@ -1,7 +1,7 @@
 //! A real OpenID provider before a real gateway: keys rotate under traffic, the provider goes and comes back.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -9,26 +9,35 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::http::{self, Answer};
-use crate::support::{Gateway, Process, Simulator, address_of, beside, configured, tool, zengate};
+use crate::support::{
+    Gateway, Process, Simulator, address_of, beside, configured, node_modules, tool, zengate,
+};
 
 /// `client_id` and `client_secret` as HTTP Basic has them: `portal:a-secret-of-the-test`.
 const CLIENT: &str = "Basic cG9ydGFsOmEtc2VjcmV0LW9mLXRoZS10ZXN0";
 
-struct Provider {
+pub struct Provider {
     process: Process,
-    issuer: String,
+    pub issuer: String,
 }
 
 impl Provider {
     /// Its keys last in `folder`; port 0 takes any free one.
     fn start(folder: &Path, port: u16) -> Self {
-        let usual = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/tools/node/node_modules");
-        let modules = std::env::var_os("ZENGATE_TEST_NODE_MODULES").map_or(usual, PathBuf::from);
+        Self::with(folder, port, None)
+    }
+
+    /// Where people sign in too, to a page at this URI.
+    pub fn of_a_page(folder: &Path, redirect_uri: &str) -> Self {
+        Self::with(folder, 0, Some(redirect_uri))
+    }
+
+    fn with(folder: &Path, port: u16, redirect_uri: Option<&str>) -> Self {
         let ready = folder.join("provider.json");
         _ = fs::remove_file(&ready);
         let mut command = tool("ZENGATE_TEST_NODE", "node");
-        command.arg(beside("provider.mjs")).arg(modules).arg(port.to_string());
-        command.arg(folder.join("provider-keys.json")).arg(&ready);
+        command.arg(beside("provider.mjs")).arg(node_modules()).arg(port.to_string());
+        command.arg(folder.join("provider-keys.json")).arg(&ready).args(redirect_uri);
         let mut process = Process::spawn(command.stdout(Stdio::null()).stderr(Stdio::null()));
         let ready = process.wait_for(&ready);
         let issuer = ready["issuer"].as_str().expect("a URL").to_owned();
@@ -55,12 +64,13 @@ impl Provider {
     }
 }
 
-fn served(folder: &Path, provider: &Provider, more: &str) -> Gateway {
+/// `more` goes behind the provider's table, which tells of the payments team and of that of web.
+pub fn served(folder: &Path, provider: &Provider, more: &str) -> Gateway {
     let file = folder.join("zengate.toml");
     let config = fs::read_to_string(&file).expect("read").replace("[upstream]", "shared = true\n[upstream]");
     let idp = format!(
         "[issuers.idp]\nissuer = \"{}\"\nalgorithms = [\"RS256\", \"ES256\"]\ndiscovery = true\n\
-         allow_private = true\nmay_assert_teams = [\"payments\"]\nrequired_typ = \"at+jwt\"\nshared = true\n{more}\n",
+         allow_private = true\nmay_assert_teams = [\"payments\", \"web\"]\nrequired_typ = \"at+jwt\"\nshared = true\n{more}\n",
         provider.issuer,
     );
     fs::write(&file, config + &idp).expect("written");

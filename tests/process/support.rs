@@ -265,6 +265,12 @@ pub fn python() -> Command {
     tool("ZENGATE_TEST_PYTHON", &usual.display().to_string())
 }
 
+/// What `make tools` installs for Node.
+pub fn node_modules() -> PathBuf {
+    let usual = || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/node/node_modules");
+    std::env::var_os("ZENGATE_TEST_NODE_MODULES").map_or_else(usual, PathBuf::from)
+}
+
 /// Writes one section of a page of docs/ in place of the one before, or at the end.
 pub fn report(page: &str, title: &str, text: &str) {
     let page = Path::new(page);
@@ -286,7 +292,7 @@ pub fn beside(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/process").join(name)
 }
 
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bound");
     listener.local_addr().expect("an address").port()
 }
