@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Deserialize;
 
+use crate::audit::projection;
 use crate::audit::read::{each, each_since};
 use crate::audit::store::{ChainEnds, Filter, Order, Source, StoreError, Stored};
 use crate::audit::{Kind, Position, ReadError, Reader};
@@ -37,6 +38,8 @@ pub enum Held {
     Live,
     /// It declares what a backup lacked: without it, that would be taken for cut off.
     Restore,
+    /// It is an outcome whose intent stays: without it, that would not be closed.
+    Outcome,
     /// The second sink does not have it yet, as far as the store knows.
     Unsunk,
 }
@@ -70,7 +73,21 @@ impl Reader {
     }
 }
 
-/// What goes of every chain; of one that is `sunk`, no more than the sink has.
+/// An outcome, and its intent in another chain.
+struct Away {
+    outcome: u64,
+    intent: Position,
+}
+
+/// The first records of a chain that stay whatever they say.
+struct Bounds {
+    /// Behind what the sink has.
+    sunk: u64,
+    /// An outcome whose intent stays.
+    outcome: u64,
+}
+
+/// What goes of every chain; of those that are `sunk`, no more than the sink has.
 pub(super) fn planned(
     source: &dyn Source,
     sunk: bool,
@@ -80,30 +97,57 @@ pub(super) fn planned(
     // In the precision that records have.
     let before = Timestamp::from_millisecond(before.as_millisecond()).unwrap_or(before);
     let exported = if sunk { Some(source.exported()?) } else { None };
-    let planned = source.chains()?.into_iter().map(|chain| {
+    let plan = |chain: &ChainEnds, outcome: u64| {
         let sunk = exported.as_ref().map(|exported| exported.get(&chain.last.writer).copied().unwrap_or(0));
-        planned_of(source, chain, sunk.unwrap_or(u64::MAX), before, done)
-    });
-    planned.collect()
+        let bounds = Bounds { sunk: sunk.map_or(u64::MAX, |sunk| sunk + 1), outcome };
+        planned_of(source, chain, &bounds, before, done)
+    };
+    let chains = source.chains()?;
+    let mut plans = chains.iter().map(|chain| plan(chain, u64::MAX)).collect::<Result<Vec<_>, _>>()?;
+    // What stays for an intent may be an intent of outcomes elsewhere.
+    loop {
+        let goes: BTreeMap<_, _> =
+            plans.iter().map(|(pruning, _)| (pruning.up_to.writer.clone(), pruning.up_to.sequence)).collect();
+        let goes = |at: &Position| goes.get(&at.writer).is_some_and(|up_to| at.sequence <= *up_to);
+        let mut settled = true;
+        for (chain, (pruning, away)) in chains.iter().zip(&mut plans) {
+            let left = away.iter().find(|away| !goes(&away.intent));
+            if let Some(Away { outcome, .. }) = left {
+                (*pruning, *away) = plan(chain, *outcome)?;
+                settled = false;
+            }
+        }
+        if settled {
+            return Ok(plans.into_iter().map(|(pruning, _)| pruning).collect());
+        }
+    }
 }
 
+/// What goes of one chain, and which outcomes go with it whose intents are in others.
 fn planned_of(
     source: &dyn Source,
-    ChainEnds { first, last, live }: ChainEnds,
-    sunk: u64,
+    ChainEnds { first, last, live }: &ChainEnds,
+    bounds: &Bounds,
     before: Timestamp,
     done: &dyn Fn(),
-) -> Result<Pruning, StoreError> {
+) -> Result<(Pruning, Vec<Away>), StoreError> {
     let mut up_to = Position { sequence: first - 1, hash: String::new(), ..last.clone() };
     let (mut times, mut held, mut failed) = (None, None, None);
+    let mut abroad = Vec::new();
     each_since(source, &last.writer, first - 1, |Stored { position, record }| {
         done();
-        match old(source, &record, before) {
-            Ok(_) if live && position.sequence >= last.sequence => held = Some(Held::Live),
-            Ok(Ok(_)) if position.sequence > sunk => held = Some(Held::Unsunk),
-            Ok(Ok(at)) => {
+        let may = old(source, &record, before).and_then(|old| match old {
+            _ if *live && position.sequence >= last.sequence => Ok(Err(Held::Live)),
+            Ok(_) if position.sequence >= bounds.sunk => Ok(Err(Held::Unsunk)),
+            Ok(_) if position.sequence >= bounds.outcome => Ok(Err(Held::Outcome)),
+            Ok(at) => away(source, &position, &record).map(|away| Ok((at, away))),
+            Err(why) => Ok(Err(why)),
+        });
+        match may {
+            Ok(Ok((at, away))) => {
                 let (earliest, latest) = times.unwrap_or((at, at));
                 times = Some((earliest.min(at), latest.max(at)));
+                abroad.extend(away);
                 up_to = position;
             }
             Ok(Err(why)) => held = Some(why),
@@ -113,8 +157,17 @@ fn planned_of(
     })?;
     match failed {
         Some(error) => Err(error),
-        None => Ok(Pruning { up_to, first, last: last.sequence, times, held }),
+        None => Ok((Pruning { up_to, first: *first, last: last.sequence, times, held }, abroad)),
     }
+}
+
+/// Whether it is an outcome whose intent is in another chain.
+fn away(source: &dyn Source, at: &Position, record: &str) -> Result<Option<Away>, StoreError> {
+    let Some(reset) = projection::ended_by(record) else { return Ok(None) };
+    let intents = Filter { kind: Some(Kind::Intent), reset: Some(reset), ..Filter::default() };
+    let intent = source.page(&intents, Order::OldestFirst, None, 1)?.pop().map(|stored| stored.position);
+    let elsewhere = intent.filter(|intent| intent.writer != at.writer);
+    Ok(elsewhere.map(|intent| Away { outcome: at.sequence, intent }))
 }
 
 /// When a record was made that may go.

@@ -172,6 +172,30 @@ async fn what_the_sink_does_not_have_stays_for_as_long_as_there_is_a_sink() {
 }
 
 #[tokio::test]
+async fn an_outcome_in_another_chain_stays_for_as_long_as_its_intent() {
+    let fixture = Fixture::new();
+    let trail = fixture.trail();
+    left_open(&fixture, &trail, "ins-1").await;
+    trail.stop();
+    // It closes the reset, and ends.
+    fixture.trail().stop();
+    let connection = Connection::open(fixture.path()).expect("opened");
+    let exported = "INSERT INTO exported SELECT writer, CASE WHEN writer = (SELECT min(writer) FROM records)
+                    THEN 1 ELSE max(sequence) END FROM records GROUP BY writer";
+    connection.execute_batch(exported).expect("said");
+    drop(connection);
+    let file = fixture.path().with_file_name("sink.jsonl");
+    let sunk = config::Audit { sink: Some(config::AuditSink::File(file)), ..settings(&fixture) };
+    let expected = [(1, Some(Held::Unsunk)), (1, Some(Held::Outcome))];
+    assert_eq!(planned_by(&fixture, &sunk, now()), expected);
+    let mut maintenance = Maintenance::open(&sunk).unwrap_or_else(|e| panic!("{e}"));
+    maintenance.prune(now(), &|| {}).expect("pruned");
+    maintenance.finish().expect("finished");
+    assert!(fixture.good(), "the reset is as its records tell it");
+    assert_eq!(planned(&fixture, now())[..2], [(3, None), (3, None)], "together they go");
+}
+
+#[tokio::test]
 async fn the_table_of_resets_is_made_anew_from_the_records() {
     let fixture = Fixture::new();
     let trail = fixture.trail();
