@@ -8,6 +8,7 @@ mod cors;
 mod cursor;
 mod edge;
 mod history;
+mod idempotency;
 mod instances;
 mod openapi;
 pub mod ops;
@@ -36,6 +37,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::authn::Authenticator;
 use crate::domain::{Alphabet, TicketPattern};
+use crate::idempotency::FingerprintKeys;
 use crate::metrics::Metrics;
 
 pub use batch::Batches;
@@ -89,6 +91,8 @@ pub struct Shared {
     /// What every ticket must look like.
     pub ticket_pattern: Option<Arc<TicketPattern>>,
     pub batches: Batches,
+    /// What tells a request from another by the same idempotency key.
+    pub fingerprints: Arc<FingerprintKeys>,
     /// Pages that are made at the same time.
     pub pages: Arc<Semaphore>,
 }

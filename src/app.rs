@@ -22,6 +22,7 @@ use crate::authz::{Policies, PolicyFaults, PolicyRevision};
 use crate::config::{self, Config, Upstream};
 use crate::domain::Alphabet;
 use crate::http::{Client, Endpoint, TlsFault};
+use crate::idempotency::{FingerprintKeys, InFlight, KeyFault};
 use crate::inventory::Mirror;
 use crate::metrics::Metrics;
 use crate::ratelimit::Limiter;
@@ -60,6 +61,7 @@ struct Parts {
     upstream: Arc<Upstream>,
     mirror: Arc<Mirror>,
     late: Arc<Semaphore>,
+    in_flight: Arc<InFlight>,
     cors: Arc<config::Cors>,
     shared: Shared,
 }
@@ -86,6 +88,8 @@ pub enum StartError {
     Unusable(Vec<Unusable>),
     #[error(transparent)]
     Trail(#[from] OpenError),
+    #[error(transparent)]
+    IdempotencyKey(#[from] KeyFault),
     #[error("{key}: cannot listen on {address}: {source}")]
     Listen { key: &'static str, address: SocketAddr, source: std::io::Error },
     #[error("the servers cannot be started: {0}")]
@@ -135,7 +139,10 @@ impl App {
         tracing::info!(policy.revision = %revision.id(), teams = revision.team_count(), "the policies are loaded");
         let callers = bind("server.listen", config.server.listen)?;
         let operations = bind("operations.listen", config.operations.listen)?;
-        let trail = Arc::new(Trail::start(&config.audit, metrics.clone())?);
+        let trail = Trail::start(&config.audit, metrics.clone())?.with_key_life(config.idempotency.life);
+        let trail = Arc::new(trail);
+        // Whoever has the trail makes the key beside it.
+        let fingerprints = FingerprintKeys::load(&config.idempotency).inspect_err(|_| trail.stop())?;
         let drain = Drain::default();
         let upstream = Arc::new(config.upstream);
         let mirror = Arc::new(Mirror::new(&config.inventory, metrics.clone()));
@@ -147,6 +154,7 @@ impl App {
             endpoint: Arc::new(endpoint),
             mirror: mirror.clone(),
             late: Arc::new(Semaphore::new(MOST_LATE)),
+            in_flight: Arc::new(InFlight::new(config.idempotency.max_in_flight)),
             upstream: upstream.clone(),
             cors: Arc::new(config.cors),
             shared: Shared {
@@ -158,6 +166,7 @@ impl App {
                 ticket_pattern: config.tickets.pattern.map(Arc::new),
                 batches: Batches::new(config.batch, upstream.timeout),
                 alphabet: Arc::new(Alphabet::new(config.generated.exclude_look_alikes)),
+                fingerprints: Arc::new(fingerprints),
                 pages: Arc::new(Semaphore::new(config.server.workers)),
             },
             metrics: metrics.clone(),
@@ -195,7 +204,8 @@ impl App {
     /// Serves until `stop` ends; then drains, finishes the resets in flight and closes the trail.
     pub async fn run(self, stop: impl Future<Output = ()>) -> std::io::Result<()> {
         let Self { servers: [callers, operations], stopper, parts, shutdown, reloader, .. } = self;
-        let sweeper = actix_web::rt::spawn(sweep(parts.limiter.clone(), parts.mirror.clone()));
+        let sweeper =
+            actix_web::rt::spawn(sweep(parts.limiter.clone(), parts.mirror.clone(), parts.trail.clone()));
         let watcher = actix_web::rt::spawn(async move { reloader.watch().await });
         let authenticator = parts.shared.authenticator.clone();
         let keeper = actix_web::rt::spawn(async move { authenticator.keep_keys().await });
@@ -252,9 +262,10 @@ async fn drained(stop: oneshot::Receiver<()>, drain: Drain, bound: Duration) {
     }
 }
 
-async fn sweep(limiter: Arc<Limiter>, mirror: Arc<Mirror>) {
+async fn sweep(limiter: Arc<Limiter>, mirror: Arc<Mirror>, trail: Arc<Trail>) {
     loop {
         actix_web::rt::time::sleep(SWEEP).await;
+        trail.expire_keys();
         let (limiter, mirror) = (limiter.clone(), mirror.clone());
         let sweep = move || {
             limiter.sweep();

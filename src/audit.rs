@@ -7,6 +7,7 @@
 mod anchors;
 mod browse;
 mod checkpoint;
+mod claim;
 mod commit;
 mod event;
 mod find;
@@ -27,21 +28,22 @@ mod verify;
 mod writer;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::authn::{Identity, Origin};
+use crate::authn::{Identity, Origin, Principal};
 use crate::authz::Authorized;
 use crate::config;
-use crate::domain::{Effort, InstanceId, Outcome, RequestId, ResetId, Status, TeamName};
+use crate::domain::{Effort, InstanceId, Keyed, Outcome, RequestId, ResetId, Status, TeamName};
 use crate::http::{Digest, Target};
 use crate::metrics::Metrics;
 use crate::ratelimit::{Charged, Permit};
 
 pub use browse::Page;
 pub use checkpoint::{Checkpoint, KeyFault, NoCheckpoint, PublicKeys, SigningKey};
+pub use claim::Claimed;
 pub use event::{Event, KeyUse, Part};
 pub use find::Recorded;
 pub use history::{Moment, ResetFilter, ResetPage};
@@ -57,6 +59,7 @@ pub use verify::{
 };
 pub use writer::WriteError;
 
+use claim::Claim;
 use sink::Sink;
 use writer::{Draft, Writer};
 
@@ -65,6 +68,8 @@ pub struct Trail {
     writer: Writer,
     reader: Reader,
     sink: Option<Sink>,
+    /// How long a claimed idempotency key is kept.
+    key_life: Duration,
     metrics: Arc<Metrics>,
 }
 
@@ -185,11 +190,16 @@ impl Trail {
             Sink::start(to, (wake, woken), reader.shared_source(), writer.clone(), metrics.clone())
         });
         let sink = sink.transpose().inspect_err(|_| writer.stop())?;
-        Ok(Self { writer, reader, sink, metrics })
+        Ok(Self { writer, reader, sink, key_life: claim::LIFE, metrics })
     }
 
-    /// Puts a reset on record, and with it the digest of what may be sent. When this returns an intent, its record is
-    /// on the disk.
+    /// The same trail, which keeps claimed idempotency keys that long.
+    pub fn with_key_life(self, key_life: Duration) -> Self {
+        Self { key_life, ..self }
+    }
+
+    /// Puts a reset on record, and with it the digest of what may be sent; its idempotency key is then its own. When
+    /// this returns an intent, its record is on the disk.
     pub async fn open(&self, permit: Permit, target: &Target) -> Result<Intent, Box<Unopened>> {
         let reset = Reset::begun(&permit, now());
         self.intend(permit, reset, target).await
@@ -205,7 +215,9 @@ impl Trail {
         let facts = Facts::of_intent(&reset, &permit, &digest);
         // The intent of a batch's item comes later than the reset began.
         let at = if reset.batch.is_some() { now() } else { reset.created_at };
-        match self.writer.write(Draft::intent(at, &facts, &reset)).await {
+        let call = permit.authorized().seen().call();
+        let claim = call.key.as_ref().map(|keyed| self.claim(&call.principal, keyed, reset.id, at));
+        match self.writer.write(Draft::intent(at, &facts, &reset, claim)).await {
             Ok(position) => {
                 let (authorized, charged) = permit.into_parts();
                 reset.receipt = position;
@@ -288,6 +300,32 @@ impl Trail {
     /// The resets of the batch of this id, in its order; none: there is no such batch.
     pub async fn batch(&self, id: ResetId) -> Result<Vec<Reset>, ReadError> {
         self.reader.batch(id).await
+    }
+
+    /// That the key goes to what this id names.
+    fn claim(&self, principal: &Principal, keyed: &Keyed, target: ResetId, at: Timestamp) -> Box<Claim> {
+        Box::new(Claim::new(principal.identity(), keyed, target, at, self.key_life))
+    }
+
+    /// Who has the caller's idempotency key, and what became of it by now.
+    pub async fn claimed(&self, caller: &Identity, keyed: &Keyed) -> Result<Option<Claimed>, ReadError> {
+        let since = claim::before(Timestamp::now(), self.key_life);
+        self.reader.claimed(caller.to_string(), keyed.key.as_str().to_owned(), since).await
+    }
+
+    /// Until when the trail cannot tell which idempotency keys are new, since it was put back from a backup: what was
+    /// claimed after that is not in it.
+    pub async fn forgetful_until(&self) -> Result<Option<Timestamp>, ReadError> {
+        let since = Some(claim::before(Timestamp::now(), self.key_life));
+        let restored = Filter { kind: Some(Kind::Restored), since, ..Filter::default() };
+        let newest = self.reader.page(restored, Order::NewestFirst, None, 1).await?;
+        let time = newest.first().and_then(|stored| stored.place().time.parse::<Timestamp>().ok());
+        Ok(time.map(|time| time.checked_add(self.key_life).unwrap_or(Timestamp::MAX)))
+    }
+
+    /// Has expired idempotency keys forgotten. Nobody waits for it.
+    pub fn expire_keys(&self) {
+        self.writer.expire_keys(claim::before(Timestamp::now(), self.key_life));
     }
 
     /// Whether the last commit succeeded.
@@ -412,4 +450,4 @@ pub fn caller_facts<'f>(identity: &'f Identity, origin: &'f Origin) -> Facts<'f>
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -34,6 +34,7 @@ pub fn decision(folder: &Path) -> impl Fn() -> bool {
                 ticket: None,
                 batch: None,
             },
+            key: None,
             origin: origin.clone(),
         };
         policies.authorize(Seen::for_test(call, Some(attributes.clone()))).is_ok()

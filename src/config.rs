@@ -6,6 +6,7 @@
 mod batch;
 mod cors;
 mod file;
+mod idempotency;
 mod issuers;
 mod postgres;
 mod reader;
@@ -18,7 +19,8 @@ use std::path::{Path, PathBuf};
 
 pub use batch::Batch;
 pub use cors::{Cors, OriginFault, WebOrigin};
-pub use file::{read_file, read_text};
+pub use file::{create_secret, read_file, read_text};
+pub use idempotency::Idempotency;
 pub use issuers::{FetchUrl, Fetching, Issuer, KeySource, SignatureAlgorithm, TeamPattern, check_secret};
 pub use postgres::{PostgresHost, PostgresTls, PostgresUrl, UrlFault};
 pub use reader::{Fault, Reader, Table, without_line_end};
@@ -42,6 +44,7 @@ pub struct Config {
     pub limits: Limits,
     pub inventory: Inventory,
     pub audit: Audit,
+    pub idempotency: Idempotency,
     pub telemetry: Telemetry,
     pub cors: Cors,
     pub generated: Generated,

@@ -15,6 +15,7 @@ pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod http;
+pub mod idempotency;
 pub mod inventory;
 pub mod metrics;
 pub mod ratelimit;

@@ -35,6 +35,7 @@ pub struct Metrics {
     decisions: IntCounterVec,
     policy_errors: IntCounter,
     limited: IntCounterVec,
+    keys_met: IntCounterVec,
     resets: IntCounterVec,
     upstream_requests: IntCounterVec,
     upstream_duration: HistogramVec,
@@ -176,6 +177,11 @@ impl Metrics {
                 "Decisions refused since a policy could not be evaluated.",
             ),
             limited: counters("zengate_limited_total", "Requests refused by a limit.", &["limit"]),
+            keys_met: counters(
+                "zengate_idempotency_keys_met_total",
+                "Requests by an idempotency key that was known, by what came of it.",
+                &["result"],
+            ),
             resets: counters("zengate_resets_total", "Resets that had an intent, by outcome.", &["outcome"]),
             upstream_requests: counters(
                 "zengate_upstream_requests_total",
@@ -395,6 +401,11 @@ impl Metrics {
     /// A limit refused: `caller`, `team`, `cooldown`, `failed-authentications`, `lookups` or `capacity`.
     pub fn limited(&self, limit: &'static str) {
         self.limited.with_label_values(&[limit]).inc();
+    }
+
+    /// An idempotency key was known: `replayed`, `in-flight` or `reused`.
+    pub fn key_met(&self, result: &'static str) {
+        self.keys_met.with_label_values(&[result]).inc();
     }
 
     /// A reset ended.

@@ -2,6 +2,7 @@
 //! reached, so that its record says all that was known.
 
 mod batch;
+mod keyed;
 
 use std::sync::Arc;
 
@@ -12,11 +13,16 @@ use crate::authn::{Call, Identity};
 use crate::authz::{Authorized, Denied, Policies, PolicyRevision};
 use crate::domain::TeamName;
 use crate::http::Unsendable;
+use crate::idempotency::InFlight;
 use crate::inventory::{Agent, Attributes, Blind, Inventory, Seen, Unseen};
+use crate::metrics::Metrics;
 use crate::ratelimit::{self, Limit, Limited, Limiter, Permit};
 use crate::zenlayer::{LateOutcome, Sent, Zenlayer};
 
-pub use batch::{Done, Orders, RefusedBatch};
+pub use batch::{Orders, Queue, RefusedBatch, Settled};
+pub use keyed::{KeyError, Known, Replay, Unclaimed};
+
+use keyed::Turn;
 
 /// Everything that a reset passes through, as one worker holds it.
 #[derive(Clone)]
@@ -28,6 +34,16 @@ pub struct Gateway {
     pub zenlayer: Zenlayer,
     /// Answers that are still listened for, at most so many.
     pub late: Arc<Semaphore>,
+    /// Requests by an idempotency key, until they are on record.
+    pub in_flight: Arc<InFlight>,
+    pub metrics: Arc<Metrics>,
+}
+
+/// A request that was served, now or before.
+pub enum Done {
+    Now(Box<Receipt>),
+    /// By the same idempotency key: nothing was sent this time, and nothing charged.
+    Again(Replay),
 }
 
 /// What a reset would meet now; nothing of it is kept.
@@ -66,6 +82,9 @@ pub enum Refused {
     NotFound(Box<Authorized>),
     #[error("the instance is not ready: {1:?}")]
     NotReady(Box<Authorized>, Unready),
+    /// Its idempotency key is taken, or nobody can tell.
+    #[error(transparent)]
+    Unclaimed(#[from] Box<Unclaimed>),
     #[error(transparent)]
     Limited(#[from] Box<Limited>),
     /// The circuit is open, or the account's budget is spent; dropping the permit gives its quotas back.
@@ -89,8 +108,15 @@ pub enum Unready {
 impl Gateway {
     /// Resets one password. A refusal is given to the trail without waiting: when the trail is down it is still
     /// answered, and counted as lost.
-    pub async fn handle(&self, call: Call) -> Result<Receipt, Refused> {
-        self.reset(call).await.inspect_err(|refused| {
+    pub async fn handle(&self, call: Call) -> Result<Done, Refused> {
+        let done = self.reset(call).await;
+        let met = match &done {
+            Ok(Done::Again(_)) => Some("replayed"),
+            Err(Refused::Unclaimed(unclaimed)) => unclaimed.error.met(),
+            _ => None,
+        };
+        met.into_iter().for_each(|met| self.metrics.key_met(met));
+        done.inspect_err(|refused| {
             self.refuse(refused.call().principal.identity(), &refused.facts());
         })
     }
@@ -112,21 +138,32 @@ impl Gateway {
         }
     }
 
-    async fn reset(&self, call: Call) -> Result<Receipt, Refused> {
+    async fn reset(&self, call: Call) -> Result<Done, Refused> {
         let seen = self.see(call).await?;
-        let authorized = ready(self.authorize(seen)?)?;
-        let permit = self.limiter.admit(authorized)?;
+        let (authorized, place) = match self.turn(self.authorize(seen)?).await? {
+            (authorized, Turn::First(place)) => (authorized, place),
+            (_, Turn::Again(replay)) => return Ok(Done::Again(replay)),
+        };
+        let permit = match self.limiter.admit(ready(authorized)?) {
+            Ok(permit) => permit,
+            Err(limited) => return keyed::limited(&self.trail, limited).await,
+        };
         let slot = match self.zenlayer.reserve(permit.team()).await {
             Ok(slot) => slot,
             Err(why) => return Err(Refused::Unsendable(Box::new(permit), why)),
         };
-        let intent = self.trail.open(permit, self.zenlayer.target()).await?;
+        let intent = match self.trail.open(permit, self.zenlayer.target()).await {
+            Ok(intent) => intent,
+            Err(unopened) => return keyed::unopened(&self.trail, unopened).await,
+        };
+        // From now on the trail knows the key.
+        drop(place);
         let Sent { outcome, effort, late } = self.zenlayer.send(&intent, slot).await;
         let receipt = self.trail.close(intent, outcome, effort).await;
         if let Some(late) = late {
             self.await_late(receipt.about(), late);
         }
-        Ok(receipt)
+        Ok(Done::Now(Box::new(receipt)))
     }
 
     /// Listens on for the answer of a reset that was given up: what it says corrects the record. A stop does not wait
@@ -259,6 +296,7 @@ impl Refused {
             Self::Unseen(unseen) | Self::Hidden(unseen) => &unseen.call,
             Self::Denied(denied) => denied.seen.call(),
             Self::NotFound(authorized) | Self::NotReady(authorized, _) => authorized.seen().call(),
+            Self::Unclaimed(unclaimed) => unclaimed.authorized.seen().call(),
             Self::Limited(limited) => limited.authorized.seen().call(),
             Self::Unsendable(permit, _) => permit.authorized().seen().call(),
             Self::Unopened(unopened) => unopened.permit.authorized().seen().call(),
@@ -277,6 +315,9 @@ impl Refused {
             Self::Denied(denied) => Facts::of_denied(denied).refused(Why::Policy),
             Self::NotFound(authorized) => Facts::of_authorized(authorized).refused(Why::NotFound),
             Self::NotReady(authorized, _) => Facts::of_authorized(authorized).refused(Why::NotReady),
+            Self::Unclaimed(unclaimed) => {
+                Facts::of_authorized(&unclaimed.authorized).refused(unclaimed.error.why())
+            }
             Self::Limited(limited) => {
                 Facts::of_limited(limited).refused(match limited.error {
                     ratelimit::Error::Overflow(_) => Why::Limiter,

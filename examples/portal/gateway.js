@@ -1,7 +1,7 @@
 // The gateway's API, as docs/api.md has it.
 
 /** Whether each POST carries an `Idempotency-Key`. Only for a gateway that takes it: others answer 400. */
-export const IDEMPOTENCY_KEYS = false;
+export const IDEMPOTENCY_KEYS = true;
 
 /** The gateway, or a proxy before it, refused: `problem` is RFC 9457's body, `retryAfter` seconds or null. */
 export class Refused extends Error {

@@ -19,11 +19,14 @@ use super::shapes::BatchRequestBody;
 use super::told::Told;
 use super::view::BatchView;
 use super::whoami::LimitView;
-use super::{Shared, body, wiped};
+use super::{Shared, body, idempotency, refusal, wiped};
 use crate::authn::{Call, Principal};
 use crate::domain::{NewPassword, ResetId, Status};
-use crate::reset::{Blocker, Done, Gateway, Orders, RefusedBatch, Trial};
+use crate::reset::{Blocker, Gateway, Known, Orders, Queue, RefusedBatch, Replay, Settled, Trial};
 use crate::{audit, config};
+
+/// The route, which an idempotency key is bound to.
+const PATH: &str = "/v1/password-resets";
 
 /// What a batch would meet; nothing was sent or charged.
 #[derive(Serialize, ToSchema)]
@@ -76,13 +79,14 @@ struct InstanceDryRun {
     params(
         ("team" = Option<String>, Query, description = "The team to act for; required when the token names several.", min_length = 1, max_length = 63, pattern = "^[a-z0-9][a-z0-9_-]*$", example = "payments"),
         ("dryRun" = Option<bool>, Query, description = "Judge the request and send nothing: answered with 200, also when policy refuses.", example = false),
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 64 characters of visible ASCII, bare or in quotes: whoever sends the same request with the same key again is told what became of the first, and no second batch begins. Not with `dryRun=true`.", example = "\"8e03978e-40d5-43dd-bc93-6894a57f9324\""),
         ("Prefer" = Option<String>, Header, description = "`respond-async`, `wait=N` (RFC 7240).", example = "respond-async"),
     ),
     request_body(content = BatchRequestBody, content_type = "application/json"),
     responses(
         (status = 200, description = "Of a dry run: what the batch would meet.", body = BatchDryRun),
-        (status = 201, description = "All have an end.", body = BatchView, headers(("Location" = String, description = "Where the batch is read: a path."), ("Preference-Applied" = String, description = "What was heard of `Prefer`."))),
-        (status = 202, description = "It runs.", body = BatchView, headers(("Location" = String, description = "Where the batch is read: a path."), ("Preference-Applied" = String, description = "What was heard of `Prefer`."))),
+        (status = 201, description = "All have an end.", body = BatchView, headers(("Location" = String, description = "Where the batch is read: a path."), ("Preference-Applied" = String, description = "What was heard of `Prefer`."), ("Idempotency-Replayed" = String, description = "`true`: the request was served before, by the same `Idempotency-Key`, and this is what has become of it by now. It has no `password`."))),
+        (status = 202, description = "It runs.", body = BatchView, headers(("Location" = String, description = "Where the batch is read: a path."), ("Preference-Applied" = String, description = "What was heard of `Prefer`."), ("Idempotency-Replayed" = String, description = "`true`: the request was served before, by the same `Idempotency-Key`, and this is what has become of it by now. It has no `password`."))),
     ),
 )]
 #[post("/v1/password-resets")]
@@ -97,15 +101,21 @@ pub(super) async fn create(
     let dry_run = caller.query.flag("dryRun")?;
     let principal = caller.acting(&request)?;
     let preferences = Preferences::of(request.headers());
+    let key = idempotency::key(request.headers(), dry_run)?;
     let bytes = body::read(&request, payload).await?;
     let wish =
         body::parse(bytes.as_slice(), body::Of::Batch)?.with_ticket_of(shared.ticket_pattern.as_deref())?;
+    let key = key.map(|key| {
+        idempotency::keyed(&shared.fingerprints, key, &principal, &request, PATH, bytes.as_slice())
+    });
     drop(bytes);
     let (id, tells_passwords) = (ResetId::generate(), wish.tells_passwords());
     let requests = wish.of_each(id, &shared.alphabet)?;
     // Kept, to be told whatever becomes of the task.
     let passwords: Vec<NewPassword> = requests.iter().map(|request| request.password.clone()).collect();
-    let call = |request| Call { principal: principal.clone(), request, origin: context.origin().clone() };
+    // The key is the batch's, not an item's.
+    let call =
+        |request| Call { principal: principal.clone(), request, key: None, origin: context.origin().clone() };
     let calls: Vec<Call> = requests.into_iter().map(call).collect();
     if dry_run {
         return Ok(HttpResponse::Ok().json(tried(&context, &gateway, &principal, calls).await?));
@@ -117,31 +127,35 @@ pub(super) async fn create(
         return Err(Problem::unavailable("The gateway is stopping. Nothing was sent; try again."));
     }
     let batches = shared.batches.clone();
-    let place = batches.places.clone().try_acquire_owned().map_err(|_| {
-        Problem::unavailable("As many batches run as may (batch.max_running). Nothing was sent; try again.")
-    })?;
     // What is sent last must be answered within the deadline too.
     let until = begun + if tells_passwords { batches.sending() } else { batches.settings.longest };
     let (tell, told) = oneshot::channel();
     let (drain, running_gateway) = (shared.drain.clone(), gateway.clone());
     // Detached: a caller that hangs up does not undo a batch in flight.
     let running = actix_web::rt::spawn(async move {
-        let (_in_flight, _place) = (in_flight, place);
-        let queued = match running_gateway.queue(calls).await {
-            Ok(queued) => queued,
-            Err(refused) => {
-                _ = tell.send(Err(refused));
+        let _in_flight = in_flight;
+        let (queued, _room) = match running_gateway.queue(calls, key.as_ref(), &batches.places).await {
+            Ok(Queue::New(queued, room)) => (queued, room),
+            other => {
+                _ = tell.send(other.map(|again| match again {
+                    Queue::Again(replay) => Begun::Before(replay),
+                    Queue::New(..) => Begun::Now(Vec::new()),
+                }));
                 return Vec::new();
             }
         };
         // A caller that hung up needs no answer, but its batch goes on.
-        _ = tell.send(Ok(queued.iter().map(|item| item.reset().clone()).collect::<Vec<_>>()));
+        let resets = queued.iter().map(|item| item.reset().clone()).collect();
+        _ = tell.send(Ok(Begun::Now(resets)));
         let stopping = move || drain.draining();
         let orders = Orders { concurrency: batches.settings.concurrency, until, stopping: &stopping };
         running_gateway.run(queued, &orders).await
     });
     let panicked = |_| Problem::unavailable("The gateway failed before anything was sent. Try again.");
-    let queued = told.await.map_err(panicked)??;
+    let queued = match told.await.map_err(panicked)?? {
+        Begun::Now(queued) => queued,
+        Begun::Before(replay) => return replayed(&context, replay),
+    };
     context.note_reset(id);
     let patience = if tells_passwords {
         shared.batches.settings.deadline.saturating_sub(begun.elapsed())
@@ -167,8 +181,29 @@ pub(super) async fn create(
     Ok(response.body(wiped::json(&view)))
 }
 
+/// A batch as it begins.
+enum Begun {
+    Now(Vec<audit::Reset>),
+    /// By the same idempotency key.
+    Before(Replay),
+}
+
+/// What has become of a batch that was served before. Passwords that were made up then are not told again.
+fn replayed(context: &Context, replay: Replay) -> Result<HttpResponse, Problem> {
+    context.note_reset(replay.id);
+    let view = match &replay.known {
+        Known::Batch(resets) => BatchView::of(replay.id, resets),
+        Known::Reset(_) | Known::Nothing => None,
+    };
+    let Some(view) = view else { return Err(refusal::of_lost(replay.id)) };
+    let status = if view.is_finished() { StatusCode::CREATED } else { StatusCode::ACCEPTED };
+    let mut response = HttpResponse::build(status);
+    response.insert_header((LOCATION, location(replay.id))).insert_header(refusal::replayed());
+    Ok(response.json(view))
+}
+
 /// An outcome that is not on record yet is not told as one.
-fn as_recorded(Done { reset, recorded }: Done) -> audit::Reset {
+fn as_recorded(Settled { reset, recorded }: Settled) -> audit::Reset {
     if recorded {
         return reset;
     }

@@ -45,9 +45,11 @@ fn problems(operation_id: &str) -> Vec<Kind> {
         "resetPassword" => kinds.extend([
             NotFound,
             InstanceNotReady,
+            IdempotencyInFlight,
             PayloadTooLarge,
             UnsupportedMediaType,
             InvalidValue,
+            IdempotencyKeyReused,
             UpstreamRefused,
             Unavailable,
             OutcomeUnknown,
@@ -90,10 +92,22 @@ fn complete(operation: &mut Operation) {
         }
     }
     let id = operation.operation_id.clone().unwrap_or_default();
-    for kind in problems(&id) {
-        let reference = RefOr::Ref(Ref::from_response_name(name(kind)));
-        operation.responses.responses.insert(kind.status().as_str().to_owned(), reference);
+    for alike in problems(&id).chunk_by(|one, other| one.status() == other.status()) {
+        let response = match alike {
+            [kind] => RefOr::Ref(Ref::from_response_name(name(*kind))),
+            several => RefOr::T(any_of(several)),
+        };
+        operation.responses.responses.insert(alike[0].status().as_str().to_owned(), response);
     }
+}
+
+/// Problems of one status, told apart by `type`, with the headers that all of them have.
+fn any_of(kinds: &[Kind]) -> Response {
+    let each: Vec<_> = kinds.iter().map(|kind| problem_response(*kind)).collect();
+    let mut all = each[0].clone();
+    all.description = each.iter().map(|one| &*one.description).collect::<Vec<_>>().join(" ");
+    all.headers.retain(|name, _| each.iter().all(|one| one.headers.contains_key(name)));
+    all
 }
 
 /// `InvalidRequest`, as the specification names the answer.
@@ -103,7 +117,7 @@ fn name(kind: Kind) -> String {
 
 fn problem_response(kind: Kind) -> Response {
     let mut problem = Problem::new(kind, kind.title());
-    if matches!(kind, Kind::RateLimited | Kind::Unavailable) {
+    if matches!(kind, Kind::IdempotencyInFlight | Kind::RateLimited | Kind::Unavailable) {
         problem.retry_after = Some(std::time::Duration::from_secs(1));
     }
     let example = serde_json::json!({
@@ -122,7 +136,13 @@ fn problem_response(kind: Kind) -> Response {
     response.headers.extend(common_headers(!matches!(kind, Kind::Unauthenticated | Kind::HeadTooLarge)));
     let extra = match kind {
         Kind::Unauthenticated => Some(("WWW-Authenticate", "The challenge (RFC 6750).")),
-        Kind::RateLimited | Kind::Unavailable => Some(("Retry-After", "Whole seconds, at least 1.")),
+        Kind::IdempotencyInFlight | Kind::RateLimited | Kind::Unavailable => {
+            Some(("Retry-After", "Whole seconds, at least 1."))
+        }
+        Kind::OutcomeUnknown => Some((
+            "Idempotency-Replayed",
+            "`true`: the request was served before, by the same `Idempotency-Key`.",
+        )),
         Kind::MethodNotAllowed => Some(("Allow", "The methods that are.")),
         _ => None,
     };

@@ -22,9 +22,11 @@ pub enum Kind {
     NotFound,
     MethodNotAllowed,
     InstanceNotReady,
+    IdempotencyInFlight,
     PayloadTooLarge,
     UnsupportedMediaType,
     InvalidValue,
+    IdempotencyKeyReused,
     RateLimited,
     HeadTooLarge,
     UpstreamRefused,
@@ -34,16 +36,18 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, for the specification and its test.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::InvalidRequest,
         Self::Unauthenticated,
         Self::Forbidden,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::InstanceNotReady,
+        Self::IdempotencyInFlight,
         Self::PayloadTooLarge,
         Self::UnsupportedMediaType,
         Self::InvalidValue,
+        Self::IdempotencyKeyReused,
         Self::RateLimited,
         Self::HeadTooLarge,
         Self::UpstreamRefused,
@@ -59,9 +63,15 @@ impl Kind {
             Self::NotFound => ("not-found", 404, "There is no such thing"),
             Self::MethodNotAllowed => ("method-not-allowed", 405, "The method is not allowed here"),
             Self::InstanceNotReady => ("instance-not-ready", 409, "The instance cannot be reset now"),
+            Self::IdempotencyInFlight => {
+                ("idempotency-in-flight", 409, "The same request is being worked on")
+            }
             Self::PayloadTooLarge => ("payload-too-large", 413, "The body is too large"),
             Self::UnsupportedMediaType => ("unsupported-media-type", 415, "The body is not JSON"),
             Self::InvalidValue => ("invalid-value", 422, "A value is not acceptable"),
+            Self::IdempotencyKeyReused => {
+                ("idempotency-key-reused", 422, "The key stands for another request")
+            }
             Self::RateLimited => ("rate-limited", 429, "A limit is spent"),
             Self::HeadTooLarge => ("head-too-large", 431, "The head of the request is too large"),
             Self::UpstreamRefused => ("upstream-refused", 502, "Zenlayer refused the gateway"),
@@ -106,7 +116,9 @@ pub struct Problem {
     pub reset: Option<ResetId>,
     /// What may have been set, so that nobody is locked out of the instance: told if it was made up here.
     pub password: Option<NewPassword>,
-    /// The challenge of a 401 (RFC 6750), and the methods of a 405.
+    /// The same once more, after the first answer: sealed alone.
+    pub sealed_password: Option<String>,
+    /// The challenge of a 401 (RFC 6750), the methods of a 405, and that an answer is a replay.
     pub header: Option<(header::HeaderName, HeaderValue)>,
 }
 
@@ -204,6 +216,7 @@ impl Problem {
             upstream_request_id: None,
             reset: None,
             password: None,
+            sealed_password: None,
             header: None,
         }
     }
@@ -242,6 +255,7 @@ impl Problem {
         if let Some(reset) = self.reset {
             response.insert_header((header::LOCATION, location(reset)));
         }
+        let sealed = self.password.as_ref().and_then(NewPassword::sealed);
         let body = ProblemBody {
             r#type: self.kind.urn(),
             title: self.kind.title(),
@@ -255,7 +269,7 @@ impl Problem {
             upstream_request_id: self.upstream_request_id.as_deref(),
             reset_id: self.reset.map(|id| id.to_string()),
             password: self.password.as_ref().and_then(Told::of),
-            sealed_password: self.password.as_ref().and_then(NewPassword::sealed),
+            sealed_password: sealed.or(self.sealed_password.as_deref()),
         };
         response.body(wiped::json(&body))
     }

@@ -4,18 +4,25 @@ use std::time::Duration;
 
 use super::body::INSTANCES;
 use super::problem::{FieldError, Kind, PolicyNote, Problem};
-use crate::audit::Receipt;
+use crate::audit::{Receipt, Reset};
 use crate::authn::{self, TeamFault};
 use crate::authz::{Explanation, Unmet};
-use crate::domain::{NewPassword, Outcome, Rejection, Unsent};
+use crate::domain::{NewPassword, Outcome, Rejection, ResetId, Status, Unsent, rfc3339};
 use crate::http::Unsendable;
 use crate::inventory::{Blind, Unseen};
 use crate::ratelimit::{self, Limit, Spent};
-use crate::reset::{Refused, RefusedBatch, Unready};
-use actix_web::http::header::{HeaderValue, WWW_AUTHENTICATE};
+use crate::reset::{KeyError, Known, Refused, RefusedBatch, Replay, Unready};
+use actix_web::http::header::{HeaderName, HeaderValue, WWW_AUTHENTICATE};
+use jiff::Timestamp;
 
 /// The one refusal for whoever may not view the instance, whether or not it exists.
 const FORBIDDEN: &str = "No policy permits the acting team this action on this instance.";
+
+const UNTRUSTED: &str =
+    "The reset was sent and no trustworthy answer came: the password may have changed. Check by logging in.";
+
+/// Longest wait that a caller is told, where it is long.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 impl From<authn::Refusal> for Problem {
     /// Helps an honest caller and tells nobody about keys (RFC 6750).
@@ -149,6 +156,7 @@ impl From<Refused> for Problem {
             Refused::Denied(denied) => denied_problem(denied.explanation.as_ref()),
             Refused::NotFound(_) => Self::new(Kind::NotFound, "Zenlayer has no instance with this id."),
             Refused::NotReady(_, unready) => unready.into(),
+            Refused::Unclaimed(unclaimed) => unclaimed.error.into(),
             Refused::Limited(limited) => limited.error.into(),
             Refused::Unsendable(_, why) => Self {
                 retry_after: Some(why.retry_after()),
@@ -190,6 +198,10 @@ impl From<RefusedBatch> for Problem {
                 };
                 Self { errors, ..limited.error.into() }
             }
+            RefusedBatch::Full(_) => Self::unavailable(
+                "As many batches run as may (batch.max_running). Nothing was sent; try again.",
+            ),
+            RefusedBatch::Unclaimed(unclaimed) => unclaimed.error.into(),
             RefusedBatch::Unqueued(unqueued) => {
                 let source = &unqueued.error;
                 tracing::error!("a batch could not be put on record, so nothing was sent: {source}");
@@ -220,6 +232,70 @@ fn refused_items(items: Vec<(usize, Refused)>) -> Problem {
         _ => format!("{count} of the instances are refused, so nothing was sent; `errors` names each."),
     };
     Problem { detail, errors, policies: None, ..gravest }
+}
+
+impl From<KeyError> for Problem {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::InFlight(reset) => Self {
+                reset,
+                retry_after: Some(Duration::from_secs(1)),
+                ..Self::new(
+                    Kind::IdempotencyInFlight,
+                    "The same request is being worked on. Send it again for its answer.",
+                )
+            },
+            KeyError::Reused => Self::new(
+                Kind::IdempotencyKeyReused,
+                "This `Idempotency-Key` stands for another request: of another method, path, team, query or body. Take a new one.",
+            ),
+            KeyError::Full => Self::unavailable(
+                "Too many requests with an `Idempotency-Key` are looked up. Nothing was sent; try again.",
+            ),
+            KeyError::Forgotten(until) => Self {
+                retry_after: Some(
+                    Duration::try_from(until.duration_since(Timestamp::now()))
+                        .unwrap_or_default()
+                        .min(LONGEST_WAIT),
+                ),
+                ..Self::unavailable(format!(
+                    "The audit trail was put back from a backup, so that an `Idempotency-Key` of before may look new until {}. Nothing was sent: make sure that the instance was not reset already, and then send it without the key.",
+                    rfc3339(until)
+                ))
+            },
+            KeyError::Unread(error) => {
+                tracing::error!("an idempotency key cannot be looked up: {error}");
+                Self::unavailable("The audit trail cannot be read, so nothing was sent. Try again.")
+            }
+        }
+    }
+}
+
+/// What says that an answer was given before.
+pub(super) fn replayed() -> (HeaderName, HeaderValue) {
+    (HeaderName::from_static("idempotency-replayed"), HeaderValue::from_static("true"))
+}
+
+/// The reset that is answered once more with 201, or the problem that it was.
+pub(super) fn of_replay(replay: &Replay) -> Result<&Reset, Problem> {
+    match &replay.known {
+        Known::Reset(reset) if reset.status == Status::Accepted => Ok(reset),
+        Known::Reset(reset) => Err(Problem {
+            upstream_code: reset.upstream_code.clone(),
+            upstream_request_id: reset.upstream_request_id.clone(),
+            sealed_password: reset.sealed_password.clone(),
+            reset: Some(replay.id),
+            header: Some(replayed()),
+            ..Problem::outcome_unknown(UNTRUSTED)
+        }),
+        Known::Batch(_) | Known::Nothing => Err(of_lost(replay.id)),
+    }
+}
+
+/// It was served before, and pruned since.
+pub(super) fn of_lost(id: ResetId) -> Problem {
+    let detail = "It was sent, and is not on record any more: whether a password changed cannot be told.";
+    Problem { reset: Some(id), header: Some(replayed()), ..Problem::outcome_unknown(detail) }
 }
 
 /// The one refusal for whoever may not view the instance.
@@ -280,9 +356,7 @@ pub(super) fn of_receipt(receipt: &Receipt, password: &NewPassword) -> Option<Pr
             "The reset was sent and its outcome is not on record yet: read it at `Location` before trying again.",
         ),
         Outcome::Rejected { why, .. } => rejected(*why, password),
-        Outcome::Unknown { .. } => Problem::outcome_unknown(
-            "The reset was sent and no trustworthy answer came: the password may have changed. Check by logging in.",
-        ),
+        Outcome::Unknown { .. } => Problem::outcome_unknown(UNTRUSTED),
         Outcome::NotSent(Unsent::Unreachable) => {
             Problem::unavailable("Zenlayer could not be reached. Nothing was sent; try again.")
         }

@@ -1,6 +1,6 @@
 //! Resets of one instance.
 
-use actix_web::http::header::{ContentType, HeaderMap, LOCATION};
+use actix_web::http::header::{ContentType, LOCATION};
 use actix_web::rt::task::JoinHandle;
 use actix_web::{HttpRequest, HttpResponse, get, post, web};
 use serde::Serialize;
@@ -9,17 +9,17 @@ use utoipa::ToSchema;
 use super::edge::Context;
 use super::outlook::blockers;
 use super::principal::Caller;
-use super::problem::{FieldError, Kind, PolicyNote, Problem, location};
+use super::problem::{Kind, PolicyNote, Problem, location};
 use super::query::segment;
 use super::shapes::ResetRequestBody;
 use super::told::Told;
 use super::view::{BatchView, ResetOrBatch, ResetView};
 use super::whoami::LimitView;
-use super::{Shared, body, refusal, wiped};
-use crate::audit::{ReadError, Receipt, Refused as Why, caller_facts};
+use super::{Shared, body, idempotency, refusal, wiped};
+use crate::audit::{ReadError, Refused as Why, caller_facts};
 use crate::authn::Call;
 use crate::domain::{InstanceId, NewPassword, ResetId, TeamName};
-use crate::reset::{Gateway, Refused, Trial};
+use crate::reset::{Done, Gateway, Refused, Replay, Trial};
 
 /// What a reset would meet; nothing was sent or charged.
 #[derive(Serialize, ToSchema)]
@@ -57,11 +57,12 @@ pub(super) struct DryRun {
         ("instanceId" = String, Path, description = "The instance.", min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9][A-Za-z0-9_-]*$", example = "pay-0001"),
         ("team" = Option<String>, Query, description = "The team to act for; required when the token names several.", min_length = 1, max_length = 63, pattern = "^[a-z0-9][a-z0-9_-]*$", example = "payments"),
         ("dryRun" = Option<bool>, Query, description = "Judge the request and send nothing: answered with 200, also when policy refuses.", example = false),
+        ("Idempotency-Key" = Option<String>, Header, description = "1 to 64 characters of visible ASCII, bare or in quotes: whoever sends the same request with the same key again gets the answer of the first, and no second reset. Not with `dryRun=true`.", example = "\"8e03978e-40d5-43dd-bc93-6894a57f9324\""),
     ),
     request_body(content = ResetRequestBody, content_type = "application/json"),
     responses(
         (status = 200, description = "Of a dry run: what the reset would meet.", body = DryRun),
-        (status = 201, description = "Zenlayer accepted it.", body = ResetView, headers(("Location" = String, description = "Where the reset is read: a path."))),
+        (status = 201, description = "Zenlayer accepted it.", body = ResetView, headers(("Location" = String, description = "Where the reset is read: a path."), ("Idempotency-Replayed" = String, description = "`true`: the request was served before, by the same `Idempotency-Key`, and this is what became of it. It has no `password`."))),
     ),
 )]
 #[post("/v1/instances/{instanceId}/password-resets")]
@@ -77,15 +78,19 @@ pub(super) async fn create(
     let principal = caller.acting(&request)?;
     let instance: InstanceId = segment(&request, "instanceId")?;
     context.note_instance(&instance);
-    refuse_unsupported(request.headers())?;
+    let key = idempotency::key(request.headers(), dry_run)?;
     let bytes = body::read(&request, payload).await?;
     let wish =
         body::parse(bytes.as_slice(), body::Of::One)?.with_ticket_of(shared.ticket_pattern.as_deref())?;
-    let request = wish.of(instance, &shared.alphabet)?;
+    let path = format!("/v1/instances/{instance}/password-resets");
+    let key = key.map(|key| {
+        idempotency::keyed(&shared.fingerprints, key, &principal, &request, &path, bytes.as_slice())
+    });
     drop(bytes);
+    let wanted = wish.of(instance, &shared.alphabet)?;
     // Kept, to be told whatever becomes of the task.
-    let password = request.password.clone();
-    let call = Call { principal, request, origin: context.origin().clone() };
+    let password = wanted.password.clone();
+    let call = Call { principal, request: wanted, key, origin: context.origin().clone() };
     if dry_run {
         return Ok(HttpResponse::Ok().json(tried(&context, &gateway, call).await?));
     }
@@ -100,7 +105,10 @@ pub(super) async fn create(
         let _in_flight = in_flight;
         gateway.handle(call).await
     });
-    let receipt = finished(detached, &password).await?;
+    let receipt = match finished(detached, &password).await? {
+        Done::Now(receipt) => receipt,
+        Done::Again(replay) => return replayed(&context, &replay),
+    };
     let reset = receipt.reset();
     context.note_reset(reset.id);
     if let Some(problem) = refusal::of_receipt(&receipt, &password) {
@@ -113,11 +121,20 @@ pub(super) async fn create(
     Ok(response.body(wiped::json(&view)))
 }
 
+/// What became of a request that was served before. A password that was made up then is not told again.
+fn replayed(context: &Context, replay: &Replay) -> Result<HttpResponse, Problem> {
+    context.note_reset(replay.id);
+    let reset = refusal::of_replay(replay)?;
+    let mut response = HttpResponse::Created();
+    response.insert_header((LOCATION, location(reset.id))).insert_header(refusal::replayed());
+    Ok(response.json(ResetView::from(reset)))
+}
+
 /// What came of a reset. Of a task that panicked nobody can tell, and the caller may need the password.
 async fn finished(
-    detached: JoinHandle<Result<Receipt, Refused>>,
+    detached: JoinHandle<Result<Done, Refused>>,
     password: &NewPassword,
-) -> Result<Receipt, Problem> {
+) -> Result<Done, Problem> {
     let lost = |_| Problem {
         password: Some(password.clone()),
         ..Problem::outcome_unknown(
@@ -201,17 +218,6 @@ async fn found(gateway: &Gateway, id: ResetId) -> Result<Option<(TeamName, Reset
     Ok(resets.into_iter().next().map(|first| first.team).zip(view))
 }
 
-/// What later versions will understand is refused by this one, never ignored.
-fn refuse_unsupported(headers: &HeaderMap) -> Result<(), Problem> {
-    let unsupported = ["Idempotency-Key", "Prefer"].into_iter().filter(|name| headers.contains_key(*name));
-    let errors: Vec<_> = unsupported
-        .map(|name| {
-            FieldError::header(name, format!("`{name}` is not supported by this version: leave it out."))
-        })
-        .collect();
-    if errors.is_empty() { Ok(()) } else { Err(Problem::in_places(Kind::InvalidRequest, errors)) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -227,7 +233,7 @@ mod tests {
         ] {
             let problem = actix_web::rt::System::new().block_on(async {
                 let detached = actix_web::rt::spawn(async { panic!("as a bug would") });
-                finished(detached, &password).await.expect_err(row)
+                finished(detached, &password).await.err().expect(row)
             });
             assert!(!format!("{problem:?} {problem}").contains("Abcd"), "{row}: {problem:?}");
             let answer = problem.render(&crate::domain::RequestId::generate());

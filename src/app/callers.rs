@@ -66,7 +66,19 @@ fn app(
     Service: Service<Request, Future: 'static>,
     Future: 'static,
 > {
-    let Parts { metrics, policies, limiter, trail, endpoint, upstream, mirror, late, cors, shared } = parts;
+    let Parts {
+        metrics,
+        policies,
+        limiter,
+        trail,
+        endpoint,
+        upstream,
+        mirror,
+        late,
+        in_flight,
+        cors,
+        shared,
+    } = parts;
     // awc's client cannot leave its thread: each worker has its own connections to Zenlayer.
     let client = Client::new(endpoint);
     let gateway = Gateway {
@@ -74,8 +86,10 @@ fn app(
         policies,
         limiter,
         trail,
-        zenlayer: Zenlayer::new(client, &upstream, metrics),
+        zenlayer: Zenlayer::new(client, &upstream, metrics.clone()),
         late,
+        in_flight,
+        metrics,
     };
     let app = App::new()
         .app_data(web::Data::new(gateway))

@@ -9,6 +9,7 @@ use crate::audit::{Event, KeyUse, Trail};
 use crate::authn::{Authenticator, KeysInForce};
 use crate::authz::{Look, Policies, PolicyFaults, PolicyRevision};
 use crate::http::Endpoint;
+use crate::idempotency::FingerprintKeys;
 use crate::metrics::Metrics;
 use crate::ratelimit::Limiter;
 
@@ -29,6 +30,7 @@ pub struct Reloader {
     authenticator: Arc<Authenticator>,
     endpoint: Arc<Endpoint>,
     certificate: Option<Arc<Certificate>>,
+    fingerprints: Arc<FingerprintKeys>,
     trail: Arc<Trail>,
     metrics: Arc<Metrics>,
     /// One at a time: else the slower of two could put the older state back.
@@ -59,6 +61,7 @@ impl Reloader {
             authenticator: parts.shared.authenticator.clone(),
             endpoint: parts.endpoint.clone(),
             certificate,
+            fingerprints: parts.shared.fingerprints.clone(),
             trail: parts.trail.clone(),
             metrics: parts.metrics.clone(),
             turn: Arc::default(),
@@ -196,6 +199,7 @@ impl Reloader {
         if self.endpoint.credentials().look() {
             self.note_access_key();
         }
+        self.fingerprints.look();
         if watches.certificate.as_mut().is_some_and(Watch::changed) {
             self.reload_certificate();
         }

@@ -2,10 +2,8 @@
 //! off or written anew.
 
 use std::fmt;
-use std::fs::OpenOptions;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 use std::str::FromStr;
 
 use aws_lc_rs::rand::SystemRandom;
@@ -18,7 +16,7 @@ use rustls_pki_types::{PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer};
 use sha2::{Digest, Sha256};
 
 use super::Position;
-use crate::config::read_file;
+use crate::config::{create_secret, read_file};
 use crate::domain::rfc3339;
 
 /// The first word of a checkpoint, and the version of its form.
@@ -117,19 +115,12 @@ impl fmt::Debug for SigningKey {
 
 fn create(file: &Path) -> io::Result<()> {
     let key = Ed25519KeyPair::generate_pkcs8v1(&SystemRandom::new()).map_err(io::Error::other)?;
-    // Renamed into its place: half a key would be none for good.
-    let mut part = file.as_os_str().to_owned();
-    part.push(".part");
-    let part = PathBuf::from(part);
-    let mut open = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&part)?;
     let text = zeroize::Zeroizing::new(STANDARD.encode(key.as_ref()));
     let pem = zeroize::Zeroizing::new(format!(
         "-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n",
         text.as_str()
     ));
-    open.write_all(pem.as_bytes())?;
-    open.sync_all()?;
-    std::fs::rename(&part, file)
+    create_secret(file, pem.as_bytes())
 }
 
 fn key_id(key: &[u8]) -> String {

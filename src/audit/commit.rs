@@ -10,7 +10,7 @@ use super::event::Event;
 use super::record::Chain;
 use super::store::{Projection, Row, Store, StoreError};
 use super::writer::Draft;
-use super::{About, Position, Reset, SigningKey};
+use super::{Position, Reset, SigningKey};
 use crate::config;
 
 /// The chain of this writer and the store it grows in.
@@ -48,8 +48,8 @@ pub(super) struct Doubt {
     chain: Chain,
     /// How many drafts of those that must land it held: they are the first that wait.
     pub(super) landed: usize,
-    /// Its intents, whose callers were refused.
-    pub(super) intents: Vec<About>,
+    /// What it was asked for, and refused to its callers.
+    pub(super) asked: Vec<Reset>,
 }
 
 impl Committer {
@@ -136,7 +136,9 @@ impl Committer {
         match self.store.append(&rows, exported) {
             Ok(()) => {}
             // What is damaged says nothing to rely on.
-            Err(plain @ (StoreError::Refused(_) | StoreError::Damaged(_))) => return Err(plain),
+            Err(plain @ (StoreError::Refused(_) | StoreError::Claimed | StoreError::Damaged(_))) => {
+                return Err(plain);
+            }
             Err(error) => self.happened(error, drafts, &chain)?,
         }
         self.doubts.clear();
@@ -163,14 +165,14 @@ impl Committer {
         let mut rows = Vec::with_capacity(drafts.len() + 1);
         for draft in drafts {
             let (position, record) = chain.append(&draft.rest);
-            rows.push(Row { position, record, projection: &draft.projection });
+            rows.push(Row { position, record, projection: &draft.projection, claim: draft.claim.as_deref() });
         }
         let signed = || self.key.sign(chain.head().clone(), Timestamp::now()).to_string();
         let checkpoint = checkpoint.then(signed);
         if let Some(checkpoint) = &checkpoint {
             let draft = Draft::event(&Event::Checkpoint { checkpoint });
             let (position, record) = chain.append(&draft.rest);
-            rows.push(Row { position, record, projection: &Projection::None });
+            rows.push(Row { position, record, projection: &Projection::None, claim: None });
         }
         Links { chain, rows, checkpoint }
     }
@@ -222,10 +224,9 @@ impl Checkpoints {
 
 impl Doubt {
     fn of(drafts: &[&Draft], chain: Chain) -> Self {
-        let intents = drafts.iter().filter_map(|draft| draft.projection.asked());
-        let intents = intents.map(|reset| About::of(reset, None));
+        let asked = drafts.iter().filter_map(|draft| draft.projection.asked()).cloned();
         let landed = drafts.iter().filter(|draft| draft.must_land).count();
-        Self { chain, landed, intents: intents.collect() }
+        Self { chain, landed, asked: asked.collect() }
     }
 }
 
@@ -310,6 +311,10 @@ mod tests {
             Ok(())
         }
 
+        fn expire_keys(&mut self, _: Timestamp, _: usize) -> Result<usize, StoreError> {
+            Ok(0)
+        }
+
         fn free_bytes(&self) -> Option<u64> {
             None
         }
@@ -324,7 +329,7 @@ mod tests {
     }
 
     fn outcome() -> Draft {
-        let about = About {
+        let about = crate::audit::About {
             reset: ResetId::generate(),
             batch: None,
             request: RequestId::generate(),

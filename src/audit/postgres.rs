@@ -53,6 +53,11 @@ impl From<tokio_postgres::Error> for StoreError {
             code if *code == SqlState::UNIQUE_VIOLATION && told.constraint() == Some("records_pkey") => {
                 Self::Fenced
             }
+            code if *code == SqlState::UNIQUE_VIOLATION
+                && told.constraint() == Some("idempotency_keys_pkey") =>
+            {
+                Self::Claimed
+            }
             code if *code == SqlState::DATA_CORRUPTED || *code == SqlState::INDEX_CORRUPTED => {
                 Self::Damaged(text)
             }

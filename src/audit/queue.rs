@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::record::Facts;
 use super::writer::{Draft, WriteError, Writer};
 use super::{About, Intent, Reset, Trail, now};
-use crate::domain::{Outcome, Status, Unsent};
+use crate::domain::{Keyed, Outcome, Status, Unsent};
 use crate::http::Target;
 use crate::metrics::Metrics;
 use crate::ratelimit::Permit;
@@ -53,17 +53,23 @@ pub struct Left {
 
 impl Trail {
     /// Puts the resets of a batch on record, all of them or none, before any is tried.
-    pub async fn queue(&self, permits: Vec<Permit>) -> Result<Vec<Queued>, Unqueued> {
+    /// The batch's idempotency key is then its own.
+    pub async fn queue(&self, permits: Vec<Permit>, key: Option<&Keyed>) -> Result<Vec<Queued>, Unqueued> {
         let now = now();
         let mut queued: Vec<(Permit, Reset)> = Vec::with_capacity(permits.len());
         for permit in permits {
             let reset = Reset { status: Status::Queued, sealed_password: None, ..Reset::begun(&permit, now) };
             queued.push((permit, reset));
         }
-        let drafts = queued
-            .iter()
-            .map(|(permit, reset)| Draft::queued(now, &Facts::of_queued(reset.id, permit), reset));
-        match self.writer.write_together(drafts.collect()).await {
+        let mut claim = key.zip(queued.first()).and_then(|(keyed, (permit, reset))| {
+            let principal = &permit.authorized().seen().call().principal;
+            Some(self.claim(principal, keyed, reset.batch?, now))
+        });
+        let drafts = queued.iter().map(|(permit, reset)| {
+            Draft::queued(now, &Facts::of_queued(reset.id, permit), reset, claim.take())
+        });
+        let drafts = drafts.collect();
+        match self.writer.write_together(drafts).await {
             Ok(places) => {
                 let queued = queued.into_iter().zip(places).map(|((permit, mut reset), place)| {
                     reset.receipt = place;

@@ -1,9 +1,10 @@
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::Reset;
 use super::store::{self, ChainEnds, Filter, OpenError, Order, Place, Source, StoreError, Stored};
+use super::{Claimed, Reset};
 use crate::config;
 use crate::domain::ResetId;
 
@@ -49,6 +50,27 @@ impl Reader {
     /// The resets of the batch of this id, from the projection. Reads off the worker threads.
     pub async fn batch(&self, id: ResetId) -> Result<Vec<Reset>, ReadError> {
         self.off(move |source| source.batch(id)).await
+    }
+
+    /// Who has this caller's idempotency key since then or later. Reads off the worker threads.
+    pub(super) async fn claimed(
+        &self,
+        caller: String,
+        key: String,
+        since: Timestamp,
+    ) -> Result<Option<Claimed>, ReadError> {
+        self.off(move |source| source.claimed(&caller, &key, since)).await
+    }
+
+    /// Up to `limit` records that fit, on from `after`. Reads off the worker threads.
+    pub async fn page(
+        &self,
+        filter: Filter,
+        order: Order,
+        after: Option<Place>,
+        limit: usize,
+    ) -> Result<Vec<Stored>, ReadError> {
+        self.off(move |source| source.page(&filter, order, after.as_ref(), limit)).await
     }
 
     pub(super) async fn off<T: Send + 'static>(

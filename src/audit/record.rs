@@ -194,8 +194,16 @@ pub enum Refused {
     Circuit,
     /// The account's budget of calls to Zenlayer is spent.
     AccountBudget,
+    /// As many batches run as may.
+    Batches,
     /// The intent could not be put on record.
     Trail,
+    /// The same request, by its idempotency key, is worked on.
+    IdempotencyInFlight,
+    /// The idempotency key stands for another request.
+    IdempotencyKeyReused,
+    /// Nobody can tell whether the idempotency key is new, or there are too many.
+    IdempotencyUnavailable,
 }
 
 impl<'f> Facts<'f> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::claim::{Claim, Claimed};
 use super::record::Kind;
 use super::{Position, Reset, postgres, sqlite};
 use crate::config;
@@ -27,6 +28,8 @@ pub(super) enum Projection {
         cause: Option<&'static str>,
         /// It is only that the reset's writer is gone: it counts where nothing else does.
         gone: bool,
+        /// What gives its idempotency key back, if it has one.
+        releases: Option<ResetId>,
     },
 }
 
@@ -45,6 +48,8 @@ pub(super) struct Row<'r> {
     pub(super) position: Position,
     pub(super) record: String,
     pub(super) projection: &'r Projection,
+    /// None of the rows is kept where another has the key.
+    pub(super) claim: Option<&'r Claim>,
 }
 
 /// A record as it is kept.
@@ -119,6 +124,9 @@ pub enum StoreError {
     /// It never takes these rows, however often it is asked.
     #[error("it does not take the record: {0}")]
     Refused(String),
+    /// Another has an idempotency key that one of the rows claims.
+    #[error("the idempotency key is claimed already")]
+    Claimed,
     /// Others have declared this writer dead, or its place in the chain is taken.
     #[error("this writer's chain was closed by another")]
     Fenced,
@@ -150,6 +158,9 @@ pub(super) trait Store: Send {
     /// Writes the projection anew from `resets`; it stays as it was if one of them cannot be had.
     fn replace_projection(&mut self, resets: &mut Resets<'_>) -> Result<(), StoreError>;
 
+    /// Forgets idempotency keys that were claimed before this, so many at the most; how many it were.
+    fn expire_keys(&mut self, before: Timestamp, most: usize) -> Result<usize, StoreError>;
+
     /// Bytes that are free where it writes; None where that cannot be known.
     fn free_bytes(&self) -> Option<u64>;
 }
@@ -164,6 +175,9 @@ pub(super) trait Source: Send + Sync {
 
     /// The resets of this batch, in the order in which it names them; none: there is no such batch.
     fn batch(&self, id: ResetId) -> Result<Vec<Reset>, StoreError>;
+
+    /// Who has this caller's idempotency key since then or later, and what became of it by now.
+    fn claimed(&self, caller: &str, key: &str, since: Timestamp) -> Result<Option<Claimed>, StoreError>;
 
     /// Up to `limit` resets whose id comes after this one, in the order of their ids.
     fn resets_after(&self, id: Option<ResetId>, limit: usize) -> Result<Vec<Reset>, StoreError>;

@@ -5,18 +5,18 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::*;
-use crate::authz::tests::{authorized, authorized_in_batch, authorized_to_set, revision_with};
-use crate::domain::{NewPassword, Password};
-use crate::ratelimit::Limiter;
+use crate::authz::tests::{authorized, authorized_by, authorized_in_batch, authorized_to_set, revision_with};
+use crate::domain::{Fingerprint, NewPassword, Password};
+use crate::ratelimit::{Limited, Limiter};
 
-pub(super) struct Fixture {
+pub(crate) struct Fixture {
     pub(super) folder: TempDir,
     pub(super) metrics: Arc<Metrics>,
     limiter: Limiter,
 }
 
 impl Fixture {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let metrics = Arc::<Metrics>::default();
         let failures = crate::config::Quota::new(1, 1, 1);
         let settings = crate::config::Limits { max_keys: 10_000, failed_authentications: failures };
@@ -28,11 +28,11 @@ impl Fixture {
         self.folder.path().join("trail.db")
     }
 
-    pub(super) fn settings(&self) -> config::Audit {
+    pub(crate) fn settings(&self) -> config::Audit {
         config::Audit::sqlite(&self.path())
     }
 
-    pub(super) fn trail(&self) -> Trail {
+    pub(crate) fn trail(&self) -> Trail {
         self.trail_by(&self.settings())
     }
 
@@ -55,6 +55,15 @@ impl Fixture {
     fn batch_permit(&self, instance: &str, batch: crate::domain::Batch) -> Permit {
         let authorized = authorized_in_batch("a", instance, batch);
         self.limiter.admit(authorized).expect("within all quotas")
+    }
+
+    pub(crate) fn keyed_permit(&self, instance: &str, key: &str, byte: u8) -> Permit {
+        self.keyed(instance, key, byte).expect("within all quotas")
+    }
+
+    /// Of a request by this key, which the byte tells from others.
+    pub(crate) fn keyed(&self, instance: &str, key: &str, byte: u8) -> Result<Permit, Box<Limited>> {
+        self.limiter.admit(authorized_by("a", instance, "", |call| call.key = Some(keyed(key, byte))))
     }
 
     pub(super) fn records(&self) -> Vec<Value> {
@@ -82,9 +91,19 @@ impl Fixture {
     }
 }
 
-pub(super) const EFFORT: Effort = Effort { attempts: 2, upstream: Some(Duration::from_micros(34_999)) };
+pub(crate) fn keyed(key: &str, byte: u8) -> Keyed {
+    Keyed { key: key.parse().expect("a key"), fingerprint: Fingerprint::new([byte; 32], None) }
+}
 
-pub(super) fn accepted() -> Outcome {
+/// Who has the key, of the callers that tests have.
+pub(super) async fn claimed(trail: &Trail, key: &str) -> Option<Claimed> {
+    let caller = Identity::for_test("alice", &[]);
+    trail.claimed(&caller, &keyed(key, 0)).await.expect("readable")
+}
+
+pub(crate) const EFFORT: Effort = Effort { attempts: 2, upstream: Some(Duration::from_micros(34_999)) };
+
+pub(crate) fn accepted() -> Outcome {
     Outcome::Accepted { upstream_request_id: "T1".to_owned() }
 }
 
@@ -150,7 +169,7 @@ async fn a_batch_is_queued_whole_and_each_of_it_sent_left_or_dropped() {
     let trail = fixture.trail();
     let batch = crate::domain::Batch { id: ResetId::generate(), size: 3 };
     let permits = ["ins-1", "ins-2", "ins-3"].map(|id| fixture.batch_permit(id, batch)).into();
-    let mut queued = trail.queue(permits).await.expect("queued");
+    let mut queued = trail.queue(permits, None).await.expect("queued");
     let read = trail.batch(batch.id).await.expect("readable");
     assert_eq!(read, queued.iter().map(|item| item.reset().clone()).collect::<Vec<_>>());
     assert!(read.iter().all(|reset| reset.status == Status::Queued && reset.receipt.sequence > 0));
@@ -183,7 +202,7 @@ async fn what_a_dead_writer_had_queued_was_not_sent() {
     let trail = fixture.trail();
     let batch = crate::domain::Batch { id: ResetId::generate(), size: 2 };
     let permits = ["ins-1", "ins-2"].map(|id| fixture.batch_permit(id, batch)).into();
-    let mut queued = trail.queue(permits).await.expect("queued");
+    let mut queued = trail.queue(permits, None).await.expect("queued");
     let (permit, place) = queued.remove(0).turn();
     let intent = trail.open_queued(place, permit, &Target::for_test()).await.expect("opened");
     trail.stop();
@@ -359,4 +378,76 @@ async fn a_store_that_is_taken_away_or_put_back_takes_no_intent() {
         );
         assert!(!trail.healthy(), "{row}");
     }
+}
+
+#[tokio::test]
+async fn a_key_is_kept_for_what_may_have_changed_an_instance_and_released_otherwise() {
+    let fixture = Fixture::new();
+    let trail = fixture.trail();
+    let unknown = || Outcome::Unknown { upstream_code: None, upstream_request_id: None };
+    let rejected = || Outcome::Rejected {
+        why: crate::domain::Rejection::Password,
+        upstream_code: None,
+        upstream_request_id: None,
+    };
+    let unsent = Outcome::NotSent(crate::domain::Unsent::Unreachable);
+    for (row, outcome, kept) in [
+        ("accepted", accepted(), true),
+        ("unknown", unknown(), true),
+        ("rejected", rejected(), false),
+        ("not-sent", unsent, false),
+    ] {
+        let permit = fixture.keyed_permit(row, row, 1);
+        let intent = trail.open(permit, &Target::for_test()).await.unwrap_or_else(|e| panic!("{row}: {e}"));
+        let id = intent.reset_id();
+        let sent = claimed(&trail, row).await.expect("claimed");
+        assert_eq!((sent.target, sent.reset.map(|reset| reset.status)), (id, Some(Status::Sent)), "{row}");
+        trail.close(intent, outcome.clone(), EFFORT).await;
+        let found = claimed(&trail, row).await;
+        assert_eq!(
+            found.and_then(|found| found.reset).map(|reset| reset.status),
+            kept.then(|| outcome.status()),
+            "{row}"
+        );
+    }
+    let target = Target::for_test();
+    let open = |key: &str| trail.open(fixture.keyed_permit(key, key, 1), &target);
+    drop(open("dropped").await.expect("opened"));
+    let corrected = open("corrected").await.expect("opened");
+    let about = trail.close(corrected, unknown(), EFFORT).await.about();
+    assert!(claimed(&trail, "corrected").await.is_some());
+    trail.correct(&about, &rejected(), EFFORT).await;
+    assert_eq!(claimed(&trail, "corrected").await, None, "Zenlayer said no after all");
+    let dropped = claimed(&trail, "dropped").await.and_then(|found| found.reset).expect("kept");
+    assert_eq!(dropped.status, Status::Unknown, "nobody knows what became of it");
+    let taken = trail.open(fixture.keyed_permit("other", "accepted", 1), &Target::for_test()).await;
+    assert_eq!(taken.expect_err("refused").error, WriteError::Claimed);
+    trail.stop();
+    assert!(fixture.good());
+}
+
+#[tokio::test]
+async fn keys_that_have_expired_are_forgotten_and_free() {
+    let fixture = Fixture::new();
+    let trail = fixture.trail().with_key_life(Duration::from_millis(300));
+    for key in ["a", "b"] {
+        let intent =
+            trail.open(fixture.keyed_permit(key, key, 1), &Target::for_test()).await.expect("opened");
+        trail.close(intent, accepted(), EFFORT).await;
+    }
+    assert!(claimed(&trail, "a").await.is_some());
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    assert_eq!(claimed(&trail, "a").await, None);
+    let again = trail.open(fixture.keyed_permit("other", "a", 2), &Target::for_test()).await.expect("opened");
+    assert_eq!(claimed(&trail, "a").await.map(|found| found.target), Some(again.reset_id()));
+    trail.expire_keys();
+    let file = Connection::open(fixture.path()).expect("opened");
+    let left = || file.query_row("SELECT count(*) FROM idempotency_keys", [], |row| row.get::<_, i64>(0));
+    let until = Instant::now() + Duration::from_secs(10);
+    while left().expect("readable") != 1 {
+        assert!(Instant::now() < until, "b has gone");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    drop(again);
+    trail.stop();
 }

@@ -13,13 +13,15 @@ use super::event::{Event, Part};
 use super::opening;
 use super::store::{Opened, Projection, Source, StoreError};
 use super::writer::{Draft, Group, Job, Reply, Standing, WriteError, must_land};
-use super::{About, Position, SigningKey, now};
+use super::{About, Position, Reset, SigningKey, now};
 use crate::config;
-use crate::domain::{Outcome, Unsent, rfc3339};
+use crate::domain::{Outcome, Status, Unsent, rfc3339};
 use crate::metrics::Metrics;
 
 /// Most records of one commit.
 const GROUP: usize = 256;
+/// Most idempotency keys that are forgotten at a time.
+const EXPIRED: usize = 500;
 /// Pause before what could not be written is tried again.
 const RETRY: Duration = Duration::from_millis(500);
 /// Pause between two looks at the free space.
@@ -34,6 +36,8 @@ pub(super) struct Thread {
     waiting: Vec<Draft>,
     /// How far the second sink has come, until that is written too.
     exported: BTreeMap<String, u64>,
+    /// Idempotency keys that were claimed before this are to be forgotten.
+    expired: Option<Timestamp>,
     down: Option<Down>,
     /// It is damaged: nothing is written any more.
     damaged: bool,
@@ -81,6 +85,7 @@ impl Thread {
             source,
             waiting: Vec::new(),
             exported: BTreeMap::new(),
+            expired: None,
             down: None,
             damaged: false,
             fenced: false,
@@ -127,6 +132,7 @@ impl Thread {
                 match job {
                     Job::Write { group, reply } => asked.push((group, reply)),
                     Job::Exported { writer, sequence } => _ = self.exported.insert(writer, sequence),
+                    Job::ExpireKeys(before) => self.expired = Some(before),
                     Job::Stop => stopping = true,
                 }
             }
@@ -137,6 +143,7 @@ impl Thread {
             if stopping {
                 return self.stop();
             }
+            self.expire_keys();
         }
     }
 
@@ -161,6 +168,7 @@ impl Thread {
             _ if self.fenced => Duration::ZERO,
             (false, true, _) => RETRY,
             (false, false, false) => Duration::ZERO,
+            _ if self.expired.is_some() => Duration::ZERO,
             (false, false, true) => self.committer.due_in(),
         };
         let look = if self.scarce.is_some() || !self.exported.is_empty() { LOOK } else { IDLE };
@@ -236,9 +244,13 @@ impl Thread {
                     self.answer(&group, reply, places);
                 }
             }
-            Err(StoreError::Refused(_)) => {
+            Err(error @ (StoreError::Refused(_) | StoreError::Claimed)) => {
                 let waited = waited.into_iter().map(|draft| (vec![draft], None));
-                self.write_singly(waited.chain(asked).collect());
+                let all = waited.chain(asked).collect();
+                match error {
+                    StoreError::Claimed => self.write_apart(all),
+                    _ => self.write_singly(all),
+                }
                 if last && let Err(error) = self.commit(&[], true) {
                     self.failed(&error);
                 }
@@ -266,7 +278,34 @@ impl Thread {
         }
     }
 
-    /// The store does not take one of these for what it holds, and never will: the others must not wait for it.
+    /// Another has a key that one of these claims: whoever claims one goes alone, behind all others together.
+    fn write_apart(&mut self, groups: Vec<(Group, Reply)>) {
+        let claims = |(group, _): &(Group, Reply)| group.iter().any(|draft| draft.claim.is_some());
+        let (claiming, others): (Vec<_>, Vec<_>) = groups.into_iter().partition(claims);
+        if others.is_empty() {
+            return self.write_singly(claiming);
+        }
+        let drafts: Vec<&Draft> = others.iter().flat_map(|(group, _)| group).collect();
+        match self.commit(&drafts, false) {
+            Ok(positions) => {
+                let mut positions = positions.into_iter();
+                for (group, reply) in others {
+                    let places = positions.by_ref().take(group.len()).collect();
+                    self.answer(&group, reply, places);
+                }
+                self.write_singly(claiming);
+            }
+            Err(StoreError::Refused(_)) => self.write_singly(others.into_iter().chain(claiming).collect()),
+            Err(error) => {
+                self.failed(&error);
+                let all = others.into_iter().chain(claiming).collect();
+                self.refuse(all, &WriteError::Commit(error.to_string()));
+            }
+        }
+    }
+
+    /// The store does not take one of these for what it holds, or for the key that it claims: the others must not
+    /// wait for it.
     fn write_singly(&mut self, groups: Vec<(Group, Reply)>) {
         let mut groups = groups.into_iter();
         while let Some((group, reply)) = groups.next() {
@@ -280,12 +319,29 @@ impl Thread {
                         _ = reply.send(Err(WriteError::Commit(why)));
                     }
                 }
+                Err(StoreError::Claimed) => {
+                    // Only what somebody waits for claims one.
+                    reply.into_iter().for_each(|reply| _ = reply.send(Err(WriteError::Claimed)));
+                }
                 Err(error) => {
                     let rest = std::iter::once((group, reply)).chain(groups).collect();
                     self.failed(&error);
                     return self.refuse(rest, &WriteError::Commit(error.to_string()));
                 }
             }
+        }
+    }
+
+    /// In steps, so that no record waits long for it.
+    fn expire_keys(&mut self) {
+        let Some(before) = self.expired.filter(|_| self.down.is_none() && !self.damaged) else { return };
+        let expired = self.committer.store.expire_keys(before, EXPIRED);
+        if let Err(error) = &expired {
+            tracing::warn!("expired idempotency keys stay until the next try: {error}");
+        }
+        // As many as could be: there may be more.
+        if !expired.is_ok_and(|expired| expired == EXPIRED) {
+            self.expired = None;
         }
     }
 
@@ -333,7 +389,7 @@ impl Thread {
     fn adopt(&mut self, happened: Doubt) {
         self.waiting.drain(..happened.landed.min(self.waiting.len()));
         self.unstarted = false;
-        happened.intents.iter().for_each(|about| self.close_unsent(about, "commit in doubt"));
+        happened.asked.iter().for_each(|reset| self.close_unsent(reset, "commit in doubt"));
     }
 
     /// Whoever asked for resets may have given up just now.
@@ -344,15 +400,20 @@ impl Thread {
         }
         for draft in group {
             if let Some(reset) = draft.projection.asked() {
-                self.close_unsent(&About::of(reset, None), "given up");
+                self.close_unsent(reset, "given up");
             }
         }
     }
 
-    fn close_unsent(&mut self, about: &About, cause: &'static str) {
+    /// Whoever asked was refused, so a batch that nobody knows of gives its key back too.
+    fn close_unsent(&mut self, reset: &Reset, cause: &'static str) {
         let unsent = Outcome::NotSent(Unsent::Unreachable);
         self.metrics.reset(unsent.status().as_str());
-        self.waiting.push(Draft::outcome(about, &unsent, None, now(), Some(cause)));
+        let mut draft = Draft::outcome(&About::of(reset, None), &unsent, None, now(), Some(cause));
+        if let (Status::Queued, Projection::Close { releases, .. }) = (reset.status, &mut draft.projection) {
+            *releases = reset.batch;
+        }
+        self.waiting.push(draft);
     }
 
     /// What must land waits on; the rest is refused, and is lost where nobody waits for it.
@@ -390,7 +451,7 @@ impl Thread {
                 tracing::error!("this writer of the trail was taken for dead, so it begins a new chain");
                 self.fenced = true;
             }
-            StoreError::Unavailable(_) | StoreError::Refused(_) => {}
+            StoreError::Unavailable(_) | StoreError::Refused(_) | StoreError::Claimed => {}
         }
         if self.standing.healthy.swap(false, Ordering::Relaxed) {
             tracing::error!("the trail cannot be written, so resets are refused until it can: {error}");

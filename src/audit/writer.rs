@@ -7,6 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
+use super::claim::Claim;
 use super::event::Event;
 use super::record::{self, Facts, Kind};
 use super::store::{Opened, Projection};
@@ -26,6 +27,7 @@ pub(super) const WRITER_GONE: &str = "writer gone";
 pub(super) struct Draft {
     pub(super) rest: String,
     pub(super) projection: Projection,
+    pub(super) claim: Option<Box<Claim>>,
     /// What has happened must be written, however late; what was only asked for need not.
     pub(super) must_land: bool,
 }
@@ -35,6 +37,8 @@ pub(super) struct Draft {
 pub enum WriteError {
     #[error("{QUEUE} records wait for the disk already")]
     Full,
+    #[error("the idempotency key is claimed already")]
+    Claimed,
     #[error("the trail is closed")]
     Closed,
     #[error("the commit took longer than {0:?}")]
@@ -59,6 +63,8 @@ pub(super) enum Job {
         writer: String,
         sequence: u64,
     },
+    /// Idempotency keys that were claimed before this are forgotten.
+    ExpireKeys(Timestamp),
     Stop,
 }
 
@@ -84,28 +90,34 @@ pub(super) struct Writer {
 }
 
 impl Draft {
-    pub(super) fn queued(time: Timestamp, facts: &Facts<'_>, reset: &Reset) -> Self {
+    pub(super) fn queued(
+        time: Timestamp,
+        facts: &Facts<'_>,
+        reset: &Reset,
+        claim: Option<Box<Claim>>,
+    ) -> Self {
         let projection = Projection::Open(Box::new(reset.clone()));
-        Self { rest: record::rest(Kind::Queued, time, facts), projection, must_land: false }
+        Self { rest: record::rest(Kind::Queued, time, facts), projection, claim, must_land: false }
     }
 
-    pub(super) fn intent(time: Timestamp, facts: &Facts<'_>, reset: &Reset) -> Self {
+    pub(super) fn intent(
+        time: Timestamp,
+        facts: &Facts<'_>,
+        reset: &Reset,
+        claim: Option<Box<Claim>>,
+    ) -> Self {
         let reset = Box::new(reset.clone());
         let projection =
             if reset.batch.is_some() { Projection::Send(reset) } else { Projection::Open(reset) };
-        Self { rest: record::rest(Kind::Intent, time, facts), projection, must_land: false }
+        Self { rest: record::rest(Kind::Intent, time, facts), projection, claim, must_land: false }
     }
 
     pub(super) fn refused(time: Timestamp, facts: &Facts<'_>) -> Self {
-        Self {
-            rest: record::rest(Kind::Refused, time, facts),
-            projection: Projection::None,
-            must_land: false,
-        }
+        Self { must_land: false, ..Self::plain(record::rest(Kind::Refused, time, facts)) }
     }
 
     pub(super) fn read(time: Timestamp, facts: &Facts<'_>) -> Self {
-        Self { rest: record::rest(Kind::Read, time, facts), projection: Projection::None, must_land: false }
+        Self { must_land: false, ..Self::plain(record::rest(Kind::Read, time, facts)) }
     }
 
     pub(super) fn outcome(
@@ -117,15 +129,23 @@ impl Draft {
     ) -> Self {
         let cause = cause.or(outcome.cause());
         let facts = Facts::of_outcome(about, outcome, effort, cause);
+        let (id, gone) = (about.reset, cause == Some(WRITER_GONE));
         let unsent = cause.filter(|_| outcome.status() == Status::NotSent);
-        let (id, outcome, gone) = (about.reset, outcome.clone(), cause == Some(WRITER_GONE));
-        let projection = Projection::Close { id, outcome, at, cause: unsent, gone };
-        Self { rest: record::rest(Kind::Outcome, at, &facts), projection, must_land: true }
+        // Surely nothing came of it: whoever asks again with its key is served. A batch keeps its key.
+        let nothing = matches!(outcome, Outcome::Rejected { .. } | Outcome::NotSent(_));
+        let releases = (nothing && about.batch.is_none()).then_some(id);
+        let projection =
+            Projection::Close { id, outcome: outcome.clone(), at, cause: unsent, gone, releases };
+        Self { projection, ..Self::plain(record::rest(Kind::Outcome, at, &facts)) }
     }
 
     pub(super) fn event(event: &Event<'_>) -> Self {
-        let rest = record::rest(event.kind(), Timestamp::now(), event);
-        Self { rest, projection: Projection::None, must_land: true }
+        Self::plain(record::rest(event.kind(), Timestamp::now(), event))
+    }
+
+    /// A record that must land, and changes nothing beside it.
+    fn plain(rest: String) -> Self {
+        Self { rest, projection: Projection::None, claim: None, must_land: true }
     }
 }
 
@@ -205,6 +225,12 @@ impl Writer {
     pub(super) fn exported(&self, writer: String, sequence: u64) {
         // A thread that has gone needs it no more: what the sink has seen twice is no harm.
         _ = self.jobs.send(Job::Exported { writer, sequence });
+    }
+
+    /// Has idempotency keys forgotten that were claimed before this. Returns at once.
+    pub(super) fn expire_keys(&self, before: Timestamp) {
+        // A thread that has gone forgets none: the next one does.
+        _ = self.jobs.send(Job::ExpireKeys(before));
     }
 
     fn send(&self, group: Group, reply: Reply) -> Result<(), WriteError> {

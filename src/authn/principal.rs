@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use crate::domain::{IssuerName, RequestId, ResetRequest, TeamName, TraceId};
+use crate::domain::{IssuerName, Keyed, RequestId, ResetRequest, TeamName, TraceId};
 
 /// Who a verified token says is calling. Only `authn` makes one.
 #[derive(Debug, Clone)]
@@ -163,6 +163,8 @@ pub struct Origin {
 pub struct Call {
     pub principal: Principal,
     pub request: ResetRequest,
+    /// By what it may be asked for again, and is served once.
+    pub key: Option<Keyed>,
     pub origin: Origin,
 }
 

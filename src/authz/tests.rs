@@ -44,23 +44,27 @@ pub(crate) fn authorized(team: &str, id: &str, limits: &str) -> Authorized {
 }
 
 pub(crate) fn authorized_to_set(team: &str, id: &str, limits: &str, password: NewPassword) -> Authorized {
-    let mut call = call(team, false);
-    (call.request.instance, call.request.password) = (id.parse().expect("an id"), password);
-    permitted(call, limits)
+    authorized_by(team, id, limits, |call| call.request.password = password)
 }
 
 /// An item of a batch.
 pub(crate) fn authorized_in_batch(team: &str, id: &str, batch: Batch) -> Authorized {
-    let mut call = call(team, false);
-    (call.request.instance, call.request.batch) = (id.parse().expect("an id"), Some(batch));
-    permitted(call, "")
+    authorized_by(team, id, "", |call| call.request.batch = Some(batch))
 }
 
-fn permitted(call: Call, limits: &str) -> Authorized {
-    let (team, id) = (call.principal.team().to_string(), call.request.instance.clone());
+/// The same, of a call that is changed before.
+pub(crate) fn authorized_by(
+    team: &str,
+    id: &str,
+    limits: &str,
+    change: impl FnOnce(&mut Call),
+) -> Authorized {
     let permit = format!(r#"@id("all") permit (principal in Team::"{team}", action, resource);"#);
-    let revision = load("", &[(&team, &permit)], limits).unwrap_or_else(|e| panic!("{e}"));
-    let seen = Seen::for_test(call, Some(Attributes::unknown(id)));
+    let revision = load("", &[(team, &permit)], limits).unwrap_or_else(|e| panic!("{e}"));
+    let mut call = call(team, false);
+    call.request.instance = id.parse().expect("an id");
+    change(&mut call);
+    let seen = Seen::for_test(call, Some(Attributes::unknown(id.parse().expect("an id"))));
     Policies::new(revision, TimeZone::UTC, Arc::default()).authorize(seen).expect("permitted")
 }
 
@@ -84,6 +88,7 @@ fn call(team: &str, ticket: bool) -> Call {
             ticket: ticket.then(|| "OPS-1".parse().expect("a ticket")),
             batch: None,
         },
+        key: None,
         origin: origin(),
     }
 }

@@ -29,7 +29,10 @@ pub(super) fn run(file: &Path) -> Result<(), Failure> {
 pub(super) fn failed(error: StartError) -> Failure {
     match error {
         StartError::Unusable(_) => Failure::configuration(error),
-        StartError::Trail(_) | StartError::Listen { .. } | StartError::Server(_) => Failure::finding(error),
+        StartError::Trail(_)
+        | StartError::IdempotencyKey(_)
+        | StartError::Listen { .. }
+        | StartError::Server(_) => Failure::finding(error),
     }
 }
 

@@ -1,6 +1,7 @@
-use std::fs::{File, Metadata};
-use std::io::{self, Read};
-use std::path::Path;
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
@@ -31,6 +32,18 @@ pub fn read_text(path: &Path, longest: usize) -> io::Result<String> {
     let bytes = read_file(path, longest)?;
     let text = std::str::from_utf8(&bytes).map_err(|e| io::Error::new(io::ErrorKind::InvalidData, e))?;
     Ok(text.to_owned())
+}
+
+/// Makes a file for its owner's eyes alone, whole or not at all.
+pub fn create_secret(path: &Path, contents: &[u8]) -> io::Result<()> {
+    // Renamed into its place: half a secret would be none for good.
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    let part = PathBuf::from(part);
+    let mut open = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&part)?;
+    open.write_all(contents)?;
+    open.sync_all()?;
+    std::fs::rename(&part, path)
 }
 
 #[cfg(test)]

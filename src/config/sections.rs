@@ -290,6 +290,7 @@ pub(super) fn read(reader: &mut Reader) -> Option<Config> {
     let limits = limits(reader.table("limits"));
     let inventory = inventory(reader.table("inventory"));
     let audit = audit(reader.table("audit"));
+    let idempotency = super::idempotency::read(reader.table("idempotency"), audit.as_ref());
     let cors = super::cors::read(reader.table("cors"));
     let look_alikes = reader.table("generated").boolean("exclude_look_alikes", false);
     let batch = super::batch::read(reader.table("batch"));
@@ -305,6 +306,7 @@ pub(super) fn read(reader: &mut Reader) -> Option<Config> {
         limits: limits?,
         inventory: inventory?,
         audit: audit?,
+        idempotency: idempotency?,
         telemetry: telemetry?,
         cors: cors?,
         generated: Generated { exclude_look_alikes: look_alikes? },

@@ -15,6 +15,8 @@ access_key_password_file = "key"
 
 /// `[audit]` of a trail in PostgreSQL.
 const POSTGRES: &str = r#"
+[idempotency]
+key_file = "long"
 [audit]
 store = "postgres"
 url_file = "pg-url"
@@ -45,6 +47,9 @@ fn a_short_file_is_whole() {
     assert_eq!((config.upstream.timeout.as_secs(), config.server.shutdown.as_secs()), (10, 30));
     assert_eq!(config.operations.listen.to_string(), "127.0.0.1:9464");
     assert!(!config.generated.exclude_look_alikes);
+    let Idempotency { life, key_file, make_key, previous_key_file, max_in_flight } = &config.idempotency;
+    assert_eq!((life.as_secs(), *make_key, previous_key_file, *max_in_flight), (86_400, true, &None, 10_000));
+    assert!(key_file.ends_with("zengate.db.idempotency-key"), "{key_file:?}");
     let shown = config.show();
     assert!(shown.contains("access_key_password_file = \"key\""), "{shown}");
     assert!(!format!("{config:?}{shown}").contains("secret\""), "nothing prints a secret: {config:?}");
@@ -333,6 +338,24 @@ fn each_bad_setting_is_told_by_its_path() {
             format!("{GOOD}{POSTGRES}").replace("signing_key_file = \"key\"", ""),
             None,
             "audit.signing_key_file: is required",
+        ),
+        (
+            "PostgreSQL without a key that replicas share",
+            format!("{GOOD}{POSTGRES}").replace("key_file = \"long\"", ""),
+            None,
+            "idempotency.key_file: is required with audit.store = \"postgres\": replicas must share one key",
+        ),
+        (
+            "a key that could be guessed",
+            format!("{GOOD}[idempotency]\nprevious_key_file = \"short\""),
+            None,
+            "idempotency.previous_key_file: ",
+        ),
+        (
+            "a life that no retry would meet",
+            format!("{GOOD}[idempotency]\nlife_seconds = 59"),
+            None,
+            "idempotency.life_seconds: is 59, out of bounds: must be a whole number from 60 to 2592000",
         ),
         (
             "PostgreSQL without a URL",

@@ -77,6 +77,12 @@ name! {
 }
 
 name! {
+    /// What a caller names one request by, so that it can ask again without being served twice.
+    IdempotencyKey, "an idempotency key", "1 to 64 characters of visible ASCII",
+    |text| matches!(text.len(), 1..=64) && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
+name! {
     /// One loaded state of the policies folder: the first 16 hexadecimal digits of its SHA-256.
     Revision, "a policy revision", "16 hexadecimal digits",
     |text| text.len() == 16 && text.bytes().all(|b| b.is_ascii_hexdigit())

@@ -159,7 +159,7 @@ mod tests {
             let fits = |text: &&str| pattern.fits(&text.parse().expect("a ticket"));
             assert!(good.iter().all(fits) && !bad.iter().any(fits), "{pattern:?}");
         }
-        for bad in ["(", "a)|(b", "[", "a{1000}{1000}{1000}", "(?P<x>a)(?P<x>b)", r"\p{Greek}"] {
+        for bad in ["(", "a)|(b", "[", "a{1000}{1000}{1000}", "(?P<x>a)(?P<x>b)"] {
             assert!(TicketPattern::from_str(bad).is_err(), "{bad}");
         }
     }

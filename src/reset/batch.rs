@@ -1,15 +1,19 @@
 //! Several resets of one call: decided and charged together, then each in its turn.
 
 use std::cell::Cell;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Blocker, Gateway, Refused, ready};
-use crate::audit::{Facts, Left, Queued, Refused as Why, Reset, Unqueued};
+use super::keyed::{Found, before, find};
+use super::{Blocker, Gateway, KeyError, Refused, Replay, Unclaimed, ready};
+use crate::audit::{Facts, Left, Queued, Refused as Why, Reset, Unqueued, WriteError};
 use crate::authn::Call;
 use crate::authz::Authorized;
+use crate::domain::Keyed;
 use crate::http::{Slot, Unsendable};
 use crate::inventory::Blind;
 use crate::ratelimit::{self, Limit, LimitedAll, Permit};
@@ -29,10 +33,23 @@ pub enum RefusedBatch {
     /// The team's quota never has room for so many at once.
     #[error("the team resets at most {burst} instances at once")]
     TooLarge { first: Box<Authorized>, burst: u32 },
+    /// Its idempotency key is taken, or nobody can tell.
+    #[error(transparent)]
+    Unclaimed(Box<Unclaimed>),
+    #[error("as many batches run as may (batch.max_running)")]
+    Full(Box<Authorized>),
     #[error(transparent)]
     Limited(Box<LimitedAll>),
     #[error(transparent)]
     Unqueued(#[from] Unqueued),
+}
+
+/// What becomes of a call for a batch.
+pub enum Queue {
+    /// With its place among those that run.
+    New(Vec<Queued>, OwnedSemaphorePermit),
+    /// It was served before, by the same idempotency key: nothing is queued, and nothing charged.
+    Again(Replay),
 }
 
 /// What bounds the run of a batch.
@@ -47,7 +64,7 @@ pub struct Orders<'o> {
 
 /// What came of one reset of a batch.
 #[derive(Debug)]
-pub struct Done {
+pub struct Settled {
     pub reset: Reset,
     /// False: that is not on the disk yet, and is being tried again.
     pub recorded: bool,
@@ -56,8 +73,19 @@ pub struct Done {
 impl Gateway {
     /// Decides on all, charges all, puts all on record: or none. Refusals are given to the trail as those of one
     /// reset are.
-    pub async fn queue(&self, calls: Vec<Call>) -> Result<Vec<Queued>, RefusedBatch> {
-        let queued = self.queue_all(calls).await;
+    pub async fn queue(
+        &self,
+        calls: Vec<Call>,
+        key: Option<&Keyed>,
+        places: &Arc<Semaphore>,
+    ) -> Result<Queue, RefusedBatch> {
+        let queued = self.queue_all(calls, key, places).await;
+        let met = match &queued {
+            Ok(Queue::Again(_)) => Some("replayed"),
+            Err(RefusedBatch::Unclaimed(unclaimed)) => unclaimed.error.met(),
+            _ => None,
+        };
+        met.into_iter().for_each(|met| self.metrics.key_met(met));
         queued.inspect_err(|refused| {
             // Each leaves a record, so each costs as much as a call of its own.
             if let RefusedBatch::Items(items) = refused
@@ -72,8 +100,23 @@ impl Gateway {
         })
     }
 
-    async fn queue_all(&self, calls: Vec<Call>) -> Result<Vec<Queued>, RefusedBatch> {
+    async fn queue_all(
+        &self,
+        calls: Vec<Call>,
+        key: Option<&Keyed>,
+        places: &Arc<Semaphore>,
+    ) -> Result<Queue, RefusedBatch> {
         let all = self.authorize_all(calls).await?;
+        // Held until the batch is on record, or refused.
+        let mut place = None;
+        if let (Some(keyed), Some(first)) = (key, all.first()) {
+            let caller = first.seen().call().principal.identity();
+            match find(&self.in_flight, &self.trail, caller, keyed).await {
+                Ok(Found::New(new)) => place = Some(new),
+                Ok(Found::Before(replay)) => return Ok(Queue::Again(replay)),
+                Err(error) => return Err(unclaimed(all, error)),
+            }
+        }
         if let Some(first) = all.first() {
             let burst = first.revision().limits(first.seen().call().principal.team()).team.burst.get();
             if all.len() > burst as usize {
@@ -81,9 +124,56 @@ impl Gateway {
                 return Err(RefusedBatch::TooLarge { first, burst });
             }
         }
-        let permits =
-            self.limiter.admit_all(all).map_err(|limited| RefusedBatch::Limited(Box::new(limited)))?;
-        Ok(self.trail.queue(permits).await?)
+        let Ok(room) = places.clone().try_acquire_owned() else {
+            let first = all.into_iter().next().expect("a batch has resets");
+            return Err(RefusedBatch::Full(Box::new(first)));
+        };
+        let permits = match self.limiter.admit_all(all) {
+            Ok(permits) => permits,
+            Err(limited) => return self.limited(limited, key).await,
+        };
+        let queued = self.trail.queue(permits, key).await;
+        drop(place);
+        match (queued, key) {
+            (Ok(queued), _) => Ok(Queue::New(queued, room)),
+            (Err(Unqueued { permits, error: WriteError::Claimed }), Some(keyed)) => {
+                self.claimed(permits, keyed).await
+            }
+            (Err(unqueued), _) => Err(unqueued.into()),
+        }
+    }
+
+    /// A quota may be spent, or an instance rest, for what another replica did by the same key just now.
+    async fn limited(&self, limited: LimitedAll, key: Option<&Keyed>) -> Result<Queue, RefusedBatch> {
+        let spent = matches!(limited.error, ratelimit::Error::Spent(_));
+        let (Some(keyed), Some(first), true) = (key, limited.all.first(), spent) else {
+            return Err(RefusedBatch::Limited(Box::new(limited)));
+        };
+        match before(&self.trail, first.seen().call().principal.identity(), keyed).await {
+            Ok(Some(replay)) => Ok(Queue::Again(replay)),
+            Ok(None) | Err(KeyError::Unread(_)) => Err(RefusedBatch::Limited(Box::new(limited))),
+            Err(error) => Err(unclaimed(limited.all, error)),
+        }
+    }
+
+    /// Another replica has put the same key on record first.
+    async fn claimed(&self, permits: Vec<Permit>, keyed: &Keyed) -> Result<Queue, RefusedBatch> {
+        let all = permits.into_iter().map(|permit| {
+            let (authorized, charged) = permit.into_parts();
+            charged.give_back();
+            authorized
+        });
+        let all: Vec<Authorized> = all.collect();
+        let error = match all.first().map(|first| first.seen().call().principal.identity()) {
+            None => KeyError::InFlight(None),
+            Some(caller) => match before(&self.trail, caller, keyed).await {
+                Ok(Some(replay)) => return Ok(Queue::Again(replay)),
+                // Released in the meantime: the next try has it.
+                Ok(None) => KeyError::InFlight(None),
+                Err(error) => error,
+            },
+        };
+        Err(unclaimed(all, error))
     }
 
     async fn authorize_all(&self, calls: Vec<Call>) -> Result<Vec<Authorized>, RefusedBatch> {
@@ -109,21 +199,21 @@ impl Gateway {
 
     /// Sends what is queued, each once it was decided on anew. Whoever is no longer permitted one of them, gets none of
     /// those that are not sent yet.
-    pub async fn run(&self, items: Vec<Queued>, orders: &Orders<'_>) -> Vec<Done> {
+    pub async fn run(&self, items: Vec<Queued>, orders: &Orders<'_>) -> Vec<Settled> {
         let ended = Cell::new(None);
         let items = stream::iter(items.into_iter().enumerate());
         let done = items.map(|(place, item)| {
             let ended = &ended;
             async move { (place, self.item(item, orders, ended).await) }
         });
-        let mut done: Vec<(usize, Done)> = done.buffer_unordered(orders.concurrency).collect().await;
+        let mut done: Vec<(usize, Settled)> = done.buffer_unordered(orders.concurrency).collect().await;
         done.sort_by_key(|(place, _)| *place);
         done.into_iter().map(|(_, done)| done).collect()
     }
 
-    async fn item(&self, item: Queued, orders: &Orders<'_>, ended: &Cell<Option<&'static str>>) -> Done {
+    async fn item(&self, item: Queued, orders: &Orders<'_>, ended: &Cell<Option<&'static str>>) -> Settled {
         let (permit, place) = item.turn();
-        let (permit, slot) = match self.turn(permit, orders, ended).await {
+        let (permit, slot) = match self.wait_for_turn(permit, orders, ended).await {
             Ok(turn) => turn,
             Err(cause) => return self.trail.leave(place, cause).await.into(),
         };
@@ -139,11 +229,11 @@ impl Gateway {
         if let Some(late) = late {
             self.await_late(receipt.about(), late);
         }
-        Done { reset: receipt.reset().clone(), recorded: receipt.recorded() }
+        Settled { reset: receipt.reset().clone(), recorded: receipt.recorded() }
     }
 
     /// Decides once more, now, and waits for Zenlayer's account to have room; or says why nothing is to be sent.
-    async fn turn(
+    async fn wait_for_turn(
         &self,
         permit: Permit,
         orders: &Orders<'_>,
@@ -190,7 +280,12 @@ impl Gateway {
     }
 }
 
-impl From<Left> for Done {
+fn unclaimed(all: Vec<Authorized>, error: KeyError) -> RefusedBatch {
+    let authorized = all.into_iter().next().expect("a batch has resets");
+    RefusedBatch::Unclaimed(Box::new(Unclaimed { authorized, error }))
+}
+
+impl From<Left> for Settled {
     fn from(Left { reset, recorded }: Left) -> Self {
         Self { reset, recorded }
     }
@@ -206,6 +301,7 @@ impl Refused {
             },
             Self::Denied(_) => "policy",
             Self::NotFound(_) => "not-found",
+            Self::Unclaimed(_) => "idempotency",
             Self::NotReady(_, unready) => Blocker::Unready(*unready).as_str(),
             Self::Limited(_) => "quota",
             Self::Unsendable(..) => "account-budget",
@@ -221,6 +317,14 @@ impl RefusedBatch {
             Self::Items(items) => items.iter().for_each(|(_, refused)| each(refused.call(), refused.facts())),
             Self::TooLarge { first, .. } => {
                 each(first.seen().call(), Facts::of_authorized(first).whole_batch().refused(Why::TeamQuota));
+            }
+            Self::Full(first) => {
+                let facts = Facts::of_authorized(first).whole_batch().refused(Why::Batches);
+                each(first.seen().call(), facts);
+            }
+            Self::Unclaimed(unclaimed) => {
+                let facts = Facts::of_authorized(&unclaimed.authorized).whole_batch();
+                each(unclaimed.authorized.seen().call(), facts.refused(unclaimed.error.why()));
             }
             Self::Limited(limited) => {
                 let Some(first) = limited.all.first() else { return };

@@ -192,18 +192,16 @@ fn a_bad_id_never_becomes_a_path_of_zenlayers() {
 }
 
 #[test]
-fn what_later_versions_understand_is_refused_and_named() {
+fn a_query_that_is_not_understood_is_refused_and_named() {
     let gateway = TestGateway::spawn();
     let body = json!({ "password": PASSWORD }).to_string();
-    for (path, headers, place) in [
-        (PATH.to_owned(), vec![("Idempotency-Key", "k")], "Idempotency-Key"),
-        (PATH.to_owned(), vec![("Prefer", "respond-async")], "Prefer"),
-        (format!("{PATH}?dryRun=yes"), vec![], "dryRun"),
-        (format!("{PATH}?force=1"), vec![], "force"),
-        (format!("{PATH}?team=payments&team=payments"), vec![], "team"),
-        (format!("{PATH}?team=Payments"), vec![], "team"),
+    for (path, place) in [
+        (format!("{PATH}?dryRun=yes"), "dryRun"),
+        (format!("{PATH}?force=1"), "force"),
+        (format!("{PATH}?team=payments&team=payments"), "team"),
+        (format!("{PATH}?team=Payments"), "team"),
     ] {
-        let answer = post(&gateway, &path, &headers, body.as_bytes());
+        let answer = post(&gateway, &path, &[], body.as_bytes());
         assert_eq!(
             (answer.problem().as_str(), answer.places()),
             ("invalid-request", vec![place.to_owned()]),

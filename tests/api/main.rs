@@ -7,6 +7,9 @@ mod http;
 #[path = "../support/keys.rs"]
 mod keys;
 #[allow(dead_code, reason = "each binary uses its part of it")]
+#[path = "../support/postgres.rs"]
+mod postgres;
+#[allow(dead_code, reason = "each binary uses its part of it")]
 #[path = "../support/proxy.rs"]
 mod proxy;
 
@@ -21,6 +24,7 @@ mod faults;
 mod gateway;
 mod generated;
 mod history;
+mod idempotency;
 mod identity;
 mod instances;
 mod inventory;

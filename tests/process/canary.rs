@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use serde_json::json;
 
-use crate::http::call;
+use crate::http::{call, raw, request};
 use crate::support::{ACCESS_KEY_PASSWORD, Gateway, Simulator, configured, payments};
 
 const CANARY: &str = "Cnry~4Feather";
@@ -63,6 +63,22 @@ fn the_password_is_in_no_log_row_metric_or_problem() {
     let held = simulator.get("instances").to_string();
     assert!(held.contains(CANARY), "the password did arrive");
     let generated = generated(&gateway, &simulator, &mut answers);
+    // What is kept of a request by a key, to know it again, is no copy of it.
+    let bearer = format!("Bearer {token}");
+    let keyed = |key: &str| {
+        let headers = [
+            ("authorization", bearer.as_str()),
+            ("content-type", "application/json"),
+            ("idempotency-key", key),
+        ];
+        let path = "/v1/instances/ins-a/password-resets";
+        raw(gateway.address, &request("POST", path, &headers, Some(good().as_bytes())))
+    };
+    simulator.fault("[]");
+    let told = ["k", "k", "\""].map(keyed);
+    assert_eq!(told.clone().map(|answer| answer.status), [201, 201, 400]);
+    assert_eq!(told[1].header("idempotency-replayed"), Some("true"));
+    answers.push(format!("{told:?}"));
     let metrics = call(gateway.operations, "GET", "/metrics", None, None).body;
     gateway.process.signal("-TERM");
     let mut gateway = gateway;
@@ -70,12 +86,14 @@ fn the_password_is_in_no_log_row_metric_or_problem() {
 
     let log = fs::read_to_string(folder.path().join("log")).expect("a log");
     assert!(log.lines().count() > 50 && log.contains("TRACE"), "the log is at trace");
+    let secret = fs::read_to_string(folder.path().join("zengate.db.idempotency-key")).expect("it was made");
     for (place, text) in [("log", &log), ("metrics", &metrics), ("answers", &answers.concat())] {
         assert!(!text.contains(CANARY), "the password is in the {place}");
         for password in &generated {
             assert!(!text.contains(password), "a generated password is in the {place}");
         }
         assert!(!text.contains(ACCESS_KEY_PASSWORD), "the access key is in the {place}");
+        assert!(!text.contains(secret.trim()), "the secret of idempotency keys is in the {place}");
         assert!(
             !text.contains(token.rsplit('.').next().expect("a signature")),
             "the token is in the {place}"
@@ -84,7 +102,7 @@ fn the_password_is_in_no_log_row_metric_or_problem() {
     for name in ["zengate.db", "zengate.db-wal", "zengate.db-shm"] {
         let bytes = fs::read(folder.path().join(name)).unwrap_or_default();
         let has = |needle: &str| bytes.windows(needle.len()).any(|window| window == needle.as_bytes());
-        assert!(!has(CANARY) && !has(ACCESS_KEY_PASSWORD), "{name}");
+        assert!(!has(CANARY) && !has(ACCESS_KEY_PASSWORD) && !has(secret.trim()), "{name}");
         assert!(!generated.iter().any(|password| has(password)), "{name} has a generated password");
     }
 }

@@ -24,6 +24,7 @@ mod disk;
 mod durability;
 mod figures;
 mod folders;
+mod idempotency;
 mod kills;
 mod outage;
 mod policy;

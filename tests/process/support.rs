@@ -179,8 +179,9 @@ pub fn configured(simulator: &Simulator) -> TempDir {
 pub fn in_postgres(folder: &Path, url: &str, lease: u64) {
     fs::write(folder.join("url"), url).expect("written");
     fs::write(folder.join("signing-key"), crate::postgres::SIGNING_KEY).expect("written");
+    fs::write(folder.join("idempotency-key"), "a secret that all replicas of a test share").expect("written");
     let audit = format!(
-        "[audit]\nstore = \"postgres\"\nurl_file = \"url\"\nsigning_key_file = \"signing-key\"\n\
+        "[idempotency]\nkey_file = \"idempotency-key\"\n[audit]\nstore = \"postgres\"\nurl_file = \"url\"\nsigning_key_file = \"signing-key\"\n\
          timeout_seconds = {}\nlease_seconds = {lease}\n",
         lease / 2
     );

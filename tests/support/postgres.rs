@@ -64,7 +64,7 @@ impl Postgres {
         self.url(&name)
     }
 
-    pub fn url(&self, database: &str) -> String {
+    fn url(&self, database: &str) -> String {
         format!("postgres://zengate:c%40nary%2Fsecret@{}/{database}", self.address)
     }
 

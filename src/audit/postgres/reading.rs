@@ -3,6 +3,7 @@ use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::Semaphore;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Error, Row};
@@ -11,6 +12,7 @@ use super::runtime::Runtime;
 use super::schema::{self, VERSION};
 use super::session::{Server, Session};
 use super::{Settings, late};
+use crate::audit::claim::Claimed;
 use crate::audit::store::{
     ChainEnds, Filter, OpenError, Order, Place, Shelf, Source, StoreError, Stored, Stretch,
 };
@@ -118,6 +120,24 @@ impl Source for Reading {
         let sql = format!("SELECT {COLUMNS} FROM resets WHERE batch = $1 ORDER BY id");
         let rows = self.rows(self.timeout, &sql, &[(&id.to_string(), Type::TEXT)])?;
         rows.iter().map(reset_of).collect()
+    }
+
+    fn claimed(&self, caller: &str, key: &str, since: Timestamp) -> Result<Option<Claimed>, StoreError> {
+        let sql = format!(
+            "SELECT {COLUMNS}, fingerprint, target FROM (
+                SELECT fingerprint, target FROM idempotency_keys
+                WHERE caller = $1 AND key = $2 AND created_at >= $3
+            ) AS held LEFT JOIN resets ON id = target"
+        );
+        let since = rfc3339(since);
+        let values = [(&caller as _, Type::TEXT), (&key as _, Type::TEXT), (&since as _, Type::TEXT)];
+        let rows = self.rows(self.timeout, &sql, &values)?;
+        let claimed = rows.first().map(|row| {
+            let there: Option<String> = row.try_get(0)?;
+            let reset = there.map(|_| reset_of(row)).transpose()?;
+            Ok(Claimed { fingerprint: row.try_get(18)?, target: parsed(row, 19)?, reset })
+        });
+        claimed.transpose()
     }
 
     fn resets_after(&self, id: Option<ResetId>, limit: usize) -> Result<Vec<Reset>, StoreError> {
@@ -322,7 +342,7 @@ fn parsed<T: FromStr>(row: &Row, column: usize) -> Result<T, StoreError> {
 
 /// The store holds what this program does not write.
 fn unreadable(column: &str) -> StoreError {
-    StoreError::Unavailable(format!("resets.{column} is not as zengate writes it"))
+    StoreError::Unavailable(format!("the column {column} is not as zengate writes it"))
 }
 
 #[cfg(test)]
@@ -343,7 +363,7 @@ mod tests {
     fn every_stretch_is_found_by_its_index_alone() {
         let (server, folder) = (Postgres::shared(), tempfile::tempdir().expect("a folder"));
         let (database, url) = (server.database(), folder.path().join("url"));
-        std::fs::write(&url, server.url(&database)).expect("written");
+        std::fs::write(&url, &database).expect("written");
         let settings = config::Audit::postgres(&url);
         drop(store::open(&settings).unwrap_or_else(|error| panic!("{error}")));
         server.sql(&database, &format!("{FILL} ANALYZE resets"));

@@ -8,7 +8,7 @@ pub(super) const VERSION: i64 = 2;
 /// Schemas, each made of the one before it. A step adds only what the program before it can write beside: columns
 /// that are computed or have a default, tables, indexes. `oldest_writer` is the oldest schema whose program may still
 /// write.
-const STEPS: [&str; VERSION as usize] = [
+pub(super) const STEPS: [&str; VERSION as usize] = [
     // Texts compare by their bytes, whatever the database's language. What is computed from the record's own bytes
     // cannot say anything else than it; jsonb alone has no place for a zero character, which a JSON text may hold.
     r#"CREATE TABLE records (
@@ -84,7 +84,17 @@ const STEPS: [&str; VERSION as usize] = [
     );
     CREATE TABLE schema_version (version bigint NOT NULL, oldest_writer bigint NOT NULL);
     INSERT INTO schema_version VALUES (1, 1);"#,
-    r#"ALTER TABLE resets ADD COLUMN batch text COLLATE "C", ADD COLUMN cause text,
+    r#"CREATE TABLE idempotency_keys (
+        caller text COLLATE "C" NOT NULL,
+        key text COLLATE "C" NOT NULL,
+        fingerprint text COLLATE "C" NOT NULL,
+        target text COLLATE "C" NOT NULL,
+        created_at text COLLATE "C" NOT NULL,
+        CONSTRAINT idempotency_keys_pkey PRIMARY KEY (caller, key)
+    );
+    CREATE INDEX idempotency_keys_by_target ON idempotency_keys (target);
+    CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at);
+    ALTER TABLE resets ADD COLUMN batch text COLLATE "C", ADD COLUMN cause text,
         ALTER COLUMN created_at TYPE text COLLATE "C";
     CREATE INDEX resets_by_time ON resets ((created_at || ' ' || id));
     CREATE INDEX resets_by_status ON resets ((status || ' ' || created_at || ' ' || id));

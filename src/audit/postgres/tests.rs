@@ -7,11 +7,13 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::proxy::{Cut, Proxy};
+use super::schema::STEPS;
 use super::server::{PASSWORD, Postgres, SIGNING_KEY};
 use crate::audit::store::{self, Filter, OpenError, Order, Projection, Row, Store, StoreError};
-use crate::audit::tests::EFFORT;
-use crate::audit::{Intent, Position, PublicKeys, Reader, Reset, SigningKey, Trail};
-use crate::authz::tests::{authorized, revision_with};
+use crate::audit::tests::{EFFORT, keyed};
+use crate::audit::{Intent, Position, PublicKeys, Reader, Reset, SigningKey, Trail, WriteError};
+use crate::authn::{Call, Identity};
+use crate::authz::tests::{authorized, authorized_by, revision_with};
 use crate::config;
 use crate::domain::{Outcome, ResetId, Status};
 use crate::http::Target;
@@ -419,7 +421,9 @@ fn writer_of(fixture: &Fixture, name: &str) -> (Box<dyn Store>, Reset) {
     };
     let record = r#"{"kind":"intent","time":"2026-11-24T12:00:00.000Z"}"#.to_owned();
     let projection = Projection::Open(Box::new(reset.clone()));
-    store.append(&[Row { position, record, projection: &projection }], &BTreeMap::new()).expect("kept");
+    store
+        .append(&[Row { position, record, projection: &projection, claim: None }], &BTreeMap::new())
+        .expect("kept");
     (store, reset)
 }
 
@@ -449,7 +453,7 @@ fn an_orphan_is_given_to_one_and_again_only_when_that_one_is_gone() {
     assert!(matches!(dead.renew("dead"), Err(StoreError::Fenced)), "nobody comes back from this");
     assert!(matches!(dead.orphans("dead"), Err(StoreError::Fenced)));
     let position = Position { writer: "dead".to_owned(), sequence: 2, hash: "x".to_owned() };
-    let row = Row { position, record: "{}".to_owned(), projection: &Projection::None };
+    let row = Row { position, record: "{}".to_owned(), projection: &Projection::None, claim: None };
     assert!(matches!(dead.append(&[row], &BTreeMap::new()), Err(StoreError::Fenced)));
     // The one that claimed it ends before it has closed it.
     stand_by(LEASE + Duration::from_millis(300), &mut [("second", &mut second)]);
@@ -483,6 +487,73 @@ fn replicas_that_start_together_make_the_schema_once() {
     trails.iter().for_each(Trail::stop);
     assert_eq!(fixture.chains(), 6);
     fixture.assert_good();
+}
+
+#[test]
+fn of_two_replicas_one_has_a_key_and_no_other_record_is_refused_for_it() {
+    let fixture = Fixture::new(&shared().database());
+    // However slow the machine is.
+    let settings = config::Audit { timeout: SOON, ..fixture.settings() };
+    let trail = || Trail::start(&settings, fixture.metrics.clone()).unwrap_or_else(|error| panic!("{error}"));
+    let trails = [trail(), trail()];
+    let keyed_permit = |round: usize| {
+        let change = |call: &mut Call| call.key = Some(keyed(&format!("k-{round}"), 1));
+        let id = ResetId::generate();
+        fixture
+            .limiter
+            .admit(authorized_by("a", &format!("ins-{id}"), LIMITS, change))
+            .expect("within quotas")
+    };
+    let mut lost = 0;
+    for round in 0..8 {
+        // They begin at the same moment, so that records of both kinds share a group.
+        let start = std::sync::Barrier::new(16);
+        let open = |trail: &Trail, permit: Permit| {
+            start.wait();
+            let opened = runtime().block_on(trail.open(permit, &Target::for_test()));
+            opened.map(drop).map_err(|unopened| unopened.error)
+        };
+        let told: Vec<_> = std::thread::scope(|scope| {
+            let of = |n: usize| (&trails[n % 2], if n < 8 { keyed_permit(round) } else { fixture.permit() });
+            let calls: Vec<_> = (0..16)
+                .map(|n| {
+                    let ((trail, permit), open) = (of(n), &open);
+                    scope.spawn(move || open(trail, permit))
+                })
+                .collect();
+            calls.into_iter().map(|call| call.join().expect("told")).collect()
+        });
+        let (of_key, others) = told.split_at(8);
+        assert_eq!(of_key.iter().filter(|told| told.is_ok()).count(), 1, "{told:?}");
+        assert!(
+            of_key.iter().flat_map(|told| told.as_ref().err()).all(|e| *e == WriteError::Claimed),
+            "{told:?}"
+        );
+        assert!(others.iter().all(Result::is_ok), "{told:?}");
+        lost += of_key.iter().filter(|told| told.is_err()).count();
+    }
+    assert_eq!(lost, 8 * 7);
+    trails.iter().for_each(|trail| assert!(trail.healthy()));
+    trails.iter().for_each(Trail::stop);
+    let degraded = fixture.records().iter().filter(|record| record["kind"] == "degraded").count();
+    assert_eq!(degraded, 0);
+    fixture.assert_good();
+}
+
+#[test]
+fn a_database_of_the_version_before_is_brought_up_to_date_and_kept() {
+    let database = shared().database();
+    let fixture = Fixture::new(&database);
+    shared().sql(&database, STEPS[0]);
+    let before = r#"INSERT INTO records (writer, sequence, hash, record)
+        VALUES ('old', 1, 'x', '{"v":2,"kind":"start","time":"2026-11-24T12:00:00.000Z","heads":[]}')"#;
+    shared().sql(&database, before);
+    let (trail, runtime) = (fixture.trail(), runtime());
+    let caller = Identity::for_test("alice", &[]);
+    assert_eq!(runtime.block_on(trail.claimed(&caller, &keyed("k", 1))).expect("readable"), None);
+    shared().sql(&database, &before.replace("1, 'x'", "2, 'x'"));
+    trail.stop();
+    assert_eq!(fixture.reader().chains().expect("readable").len(), 2);
 }
 
 #[test]
@@ -569,6 +640,7 @@ fn a_gateway_and_an_auditor_need_no_more_than_is_granted() {
     let grants = format!(
         "GRANT SELECT, INSERT ON records TO gateway_{name};
          GRANT SELECT, INSERT, UPDATE ON resets, writers, exported TO gateway_{name};
+         GRANT SELECT, INSERT, UPDATE, DELETE ON idempotency_keys TO gateway_{name};
          GRANT SELECT ON schema_version TO gateway_{name};
          GRANT SELECT ON records, resets, writers, exported, schema_version TO auditor_{name};"
     );

@@ -2,16 +2,17 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, Instant};
 
-use futures_util::future::{try_join, try_join3, try_join4};
+use futures_util::future::{join, join3, join5, try_join, try_join3, try_join4};
 use jiff::Timestamp;
 use tokio_postgres::Statement;
-use tokio_postgres::types::Type;
+use tokio_postgres::types::{ToSql, Type};
 
 use super::reading::{COLUMNS, reset_of};
 use super::runtime::Runtime;
 use super::schema::{self, VERSION};
 use super::session::{Server, Session};
 use super::{Settings, late};
+use crate::audit::claim::Claim;
 use crate::audit::store::{OpenError, Projection, Resets, Row, Store, StoreError};
 use crate::audit::{Position, Reset};
 use crate::domain::{Outcome, ResetId, Status, rfc3339};
@@ -49,6 +50,14 @@ struct Prepared {
     sends: Statement,
     closes: Statement,
     exported: Statement,
+    keys: KeyStatements,
+}
+
+/// Of idempotency keys.
+struct KeyStatements {
+    expire: Statement,
+    claim: Statement,
+    release: Statement,
 }
 
 /// It locks the writer's row, until the transaction ends. No row is changed where others have declared it gone.
@@ -73,6 +82,13 @@ const CLOSES: &str = "UPDATE resets SET status = row.status, upstream_code = row
         AS row (id, status, upstream_code, upstream_request_id, finished_at, cause, gone)
     WHERE resets.id = row.id AND (resets.status IN ('queued', 'sent')
         OR (NOT row.gone AND (row.status <> 'unknown' OR resets.status = 'unknown')))";
+/// What has expired is claimed anew.
+const EXPIRE: &str = "DELETE FROM idempotency_keys AS held
+    USING unnest($1::text[], $2::text[], $3::text[]) AS row (caller, key, expired)
+    WHERE held.caller = row.caller AND held.key = row.key AND held.created_at < row.expired";
+const CLAIM_KEYS: &str = "INSERT INTO idempotency_keys (caller, key, fingerprint, target, created_at)
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[])";
+const RELEASE: &str = "DELETE FROM idempotency_keys WHERE target = ANY ($1::text[])";
 const EXPORTED: &str = "INSERT INTO exported (writer, sequence)
     SELECT * FROM unnest($1::text[], $2::bigint[])
     ON CONFLICT (writer) DO UPDATE SET sequence = greatest(exported.sequence, excluded.sequence)";
@@ -164,10 +180,12 @@ impl Prepared {
         client.batch_execute("SET enable_seqscan = off").await?;
         let opens = opens();
         let of_resets = try_join3(client.prepare(&opens), client.prepare(SENDS), client.prepare(CLOSES));
-        let ((opens, sends, closes), lease, records, exported) =
-            try_join4(of_resets, client.prepare(LEASE), client.prepare(RECORDS), client.prepare(EXPORTED))
-                .await?;
-        Ok(Self { session, lease, records, opens, sends, closes, exported })
+        let keys = try_join3(client.prepare(EXPIRE), client.prepare(CLAIM_KEYS), client.prepare(RELEASE));
+        let beside = try_join3(client.prepare(LEASE), client.prepare(RECORDS), client.prepare(EXPORTED));
+        let ((opens, sends, closes), (expire, claim, release), (lease, records, exported)) =
+            try_join3(of_resets, keys, beside).await?;
+        let keys = KeyStatements { expire, claim, release };
+        Ok(Self { session, lease, records, opens, sends, closes, exported, keys })
     }
 
     /// A session with a transaction begun. One that broke while nobody used it is replaced, and costs no error.
@@ -235,9 +253,46 @@ impl Prepared {
                 exported.iter().map(|(writer, sequence)| (writer.as_str(), *sequence as i64)).unzip();
             client.execute(&self.exported, &[&writers, &sequences]).await
         };
-        let of_resets = try_join3(self.open(&opened), self.send(rows), self.close(&closed));
-        try_join4(records, of_resets, exports, self.commit()).await?;
-        Ok(())
+        // The keys last: whoever waits for another's has little to do behind it.
+        let beside = async { join(exports, self.keep_keys(rows)).await };
+        // All of them, and told in their order: what follows on a failure fails too, and says nothing of why.
+        let of_resets = async { join(self.open(&opened), self.send(rows)).await };
+        let (records, (opens, sends), closes, (exports, keys), commit) =
+            join5(records, of_resets, self.close(&closed), beside, self.commit()).await;
+        records.and(opens).and(sends).and(closes).and(exports).and(keys).and(commit)
+    }
+
+    /// Claims, then releases: what of a group claims a key that it also releases comes before. In one order, so that two
+    /// processes never wait for each other.
+    async fn keep_keys(&self, rows: &[Row<'_>]) -> Result<u64, tokio_postgres::Error> {
+        let client = &self.session.client;
+        let (claims, releases) = (claimed(rows), released(rows));
+        let column = |of: fn(&Claim) -> String| claims.values().map(|claim| of(claim)).collect::<Vec<_>>();
+        let (callers, keys) = (column(|claim| claim.caller.clone()), column(|claim| claim.key.clone()));
+        let expired = column(|claim| rfc3339(claim.expired));
+        let fingerprints = column(|claim| claim.fingerprint.clone());
+        let (targets, times) = (column(|claim| claim.target.to_string()), column(|claim| rfc3339(claim.at)));
+        let expire = async {
+            match claims.is_empty() {
+                true => Ok(0),
+                false => client.execute(&self.keys.expire, &[&callers, &keys, &expired]).await,
+            }
+        };
+        let claim = async {
+            let values: [&(dyn ToSql + Sync); 5] = [&callers, &keys, &fingerprints, &targets, &times];
+            match claims.is_empty() {
+                true => Ok(0),
+                false => client.execute(&self.keys.claim, &values).await,
+            }
+        };
+        let release = async {
+            match releases.is_empty() {
+                true => Ok(0),
+                false => client.execute(&self.keys.release, &[&releases]).await,
+            }
+        };
+        let (expired, claimed, released) = join3(expire, claim, release).await;
+        expired.and(claimed).and(released)
     }
 
     async fn open(&self, resets: &[Reset]) -> Result<u64, tokio_postgres::Error> {
@@ -312,6 +367,21 @@ fn policies(reset: &Reset) -> String {
     serde_json::to_string(&reset.policies).expect("a list of texts")
 }
 
+/// What rows claim. Two of one key in a group are not kept: the store tells, and they are written one by one.
+fn claimed<'r>(rows: &[Row<'r>]) -> BTreeMap<(&'r str, &'r str, String), &'r Claim> {
+    let claims = rows.iter().filter_map(|row| row.claim);
+    claims.map(|claim| ((&*claim.caller, &*claim.key, claim.target.to_string()), claim)).collect()
+}
+
+/// What rows release.
+fn released(rows: &[Row<'_>]) -> Vec<String> {
+    let released = rows.iter().filter_map(|row| match row.projection {
+        Projection::Close { releases, .. } => releases.map(|target| target.to_string()),
+        Projection::None | Projection::Open(_) | Projection::Send(_) => None,
+    });
+    released.collect()
+}
+
 /// The resets that rows begin.
 fn opened(rows: &[Row<'_>]) -> Vec<Reset> {
     let opened = rows.iter().filter_map(|row| match row.projection {
@@ -339,7 +409,7 @@ impl Close<'_> {
 fn closed<'r>(rows: &[Row<'r>]) -> BTreeMap<String, Close<'r>> {
     let mut closed = BTreeMap::new();
     for row in rows {
-        let Projection::Close { id, outcome, at, cause, gone } = row.projection else { continue };
+        let Projection::Close { id, outcome, at, cause, gone, .. } = row.projection else { continue };
         let close = Close { outcome, at: *at, cause: *cause, gone: *gone };
         match closed.entry(id.to_string()) {
             Entry::Vacant(entry) => _ = entry.insert(close),
@@ -445,6 +515,20 @@ impl Store for Writing {
                     return Ok(session.commit().await?);
                 }
             }
+        })
+    }
+
+    /// What another forgets, or claims anew, is passed over.
+    fn expire_keys(&mut self, before: Timestamp, most: usize) -> Result<usize, StoreError> {
+        self.run(Begin::Plain, Some(self.timeout), async |session| {
+            let delete = "DELETE FROM idempotency_keys WHERE (caller, key) IN (
+                SELECT caller, key FROM idempotency_keys WHERE created_at < $1
+                ORDER BY created_at LIMIT $2 FOR UPDATE SKIP LOCKED)";
+            let client = &session.session.client;
+            let (before, most) = (rfc3339(before), most as i64);
+            let values = [(&before as _, Type::TEXT), (&most as _, Type::INT8)];
+            let (expired, ()) = try_join(client.execute_typed(delete, &values), session.commit()).await?;
+            Ok(usize::try_from(expired).unwrap_or(usize::MAX))
         })
     }
 

@@ -145,7 +145,7 @@ mod tests {
         fn append(&mut self) -> Result<(), StoreError> {
             let mut chain = self.chain.clone();
             let (position, record) = chain.append(r#""kind":"refused","time":"2026-11-24T12:00:00.000Z"}"#);
-            let row = Row { position, record, projection: &Projection::None };
+            let row = Row { position, record, projection: &Projection::None, claim: None };
             self.store.as_mut().expect("open").append(&[row], &BTreeMap::new())?;
             self.chain = chain;
             Ok(())

@@ -8,6 +8,7 @@ use rusqlite::types::{ToSql, Type};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::schema;
+use crate::audit::claim::Claimed;
 use crate::audit::store::{
     ChainEnds, Filter, OpenError, Order, Place, Shelf, Source, StoreError, Stored, Stretch,
 };
@@ -47,6 +48,22 @@ impl Source for Reading {
         let mut statement = connection.prepare_cached(&items)?;
         let resets = statement.query_map([id.to_string()], reset_of)?;
         Ok(resets.collect::<Result<_, _>>()?)
+    }
+
+    fn claimed(&self, caller: &str, key: &str, since: Timestamp) -> Result<Option<Claimed>, StoreError> {
+        let connection = self.connection();
+        let mut statement = connection.prepare_cached(&format!(
+            "SELECT {COLUMNS}, fingerprint, target FROM (
+                SELECT fingerprint, target FROM idempotency_keys
+                WHERE caller = ?1 AND key = ?2 AND created_at >= ?3
+            ) LEFT JOIN resets ON id = target"
+        ))?;
+        let claimed = statement.query_row(params![caller, key, rfc3339(since)], |row| {
+            let there: Option<String> = row.get(0)?;
+            let reset = there.map(|_| reset_of(row)).transpose()?;
+            Ok(Claimed { fingerprint: row.get(18)?, target: parsed(row, 19)?, reset })
+        });
+        Ok(claimed.optional()?)
     }
 
     fn resets_after(&self, id: Option<ResetId>, limit: usize) -> Result<Vec<Reset>, StoreError> {

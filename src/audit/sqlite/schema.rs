@@ -72,7 +72,17 @@ pub(super) const STEPS: [&str; VERSION as usize] = [
     CREATE TABLE exported (writer TEXT PRIMARY KEY, sequence INTEGER NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TABLE schema_version (version INTEGER NOT NULL) STRICT;
     INSERT INTO schema_version VALUES (2);",
-    "ALTER TABLE resets ADD COLUMN batch TEXT;
+    "CREATE TABLE idempotency_keys (
+        caller TEXT NOT NULL,
+        key TEXT NOT NULL,
+        fingerprint TEXT NOT NULL,
+        target TEXT NOT NULL,
+        created_at TEXT NOT NULL,
+        PRIMARY KEY (caller, key)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX idempotency_keys_by_target ON idempotency_keys (target);
+    CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at);
+    ALTER TABLE resets ADD COLUMN batch TEXT;
     ALTER TABLE resets ADD COLUMN cause TEXT;
     CREATE INDEX resets_by_time ON resets (created_at, id);
     CREATE INDEX resets_by_status ON resets (status, created_at, id);

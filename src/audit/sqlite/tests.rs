@@ -42,7 +42,7 @@ fn the_version_before_writes_beside_this_one() {
         let position = Position { writer: writer.to_owned(), sequence: 1, hash: "h".to_owned() };
         let record = r#"{"v":1,"kind":"start","time":"2026-11-24T12:00:01.000Z","heads":[]}"#.to_owned();
         store
-            .append(&[Row { position, record, projection: &Projection::None }], &BTreeMap::new())
+            .append(&[Row { position, record, projection: &Projection::None, claim: None }], &BTreeMap::new())
             .expect("kept");
         drop(store);
         // A rolled back gateway goes on in the same file.

@@ -2,12 +2,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::files::Files;
 use super::reading::{COLUMNS, reset_of};
 use super::schema;
+use crate::audit::claim::Claim;
 use crate::audit::lock::Lock;
 use crate::audit::store::{OpenError, Projection, Resets, Row, Store, StoreError};
 use crate::audit::{Position, Reset};
@@ -133,6 +135,12 @@ impl Store for Writing {
         Ok(transaction.commit()?)
     }
 
+    fn expire_keys(&mut self, before: Timestamp, most: usize) -> Result<usize, StoreError> {
+        let delete = "DELETE FROM idempotency_keys WHERE (caller, key) IN
+            (SELECT caller, key FROM idempotency_keys WHERE created_at < ?1 LIMIT ?2)";
+        Ok(self.connection.prepare_cached(delete)?.execute(params![rfc3339(before), most as i64])?)
+    }
+
     fn free_bytes(&self) -> Option<u64> {
         let stat = rustix::fs::statvfs(&self.files.database.path).ok()?;
         Some(stat.f_bavail.saturating_mul(stat.f_frsize))
@@ -150,10 +158,13 @@ fn newest(connection: &Connection) -> Result<Option<Position>, rusqlite::Error> 
 }
 
 fn insert(transaction: &Transaction<'_>, rows: &[Row<'_>]) -> Result<(), StoreError> {
-    for Row { position, record, projection } in rows {
+    for Row { position, record, projection, claim } in rows {
         transaction
             .prepare_cached("INSERT INTO records (writer, sequence, hash, record) VALUES (?1, ?2, ?3, ?4)")?
             .execute(params![position.writer, position.sequence as i64, position.hash, record])?;
+        if let Some(claim) = claim {
+            claim_key(transaction, claim)?;
+        }
         match projection {
             Projection::None => {}
             Projection::Open(reset) => {
@@ -177,7 +188,7 @@ fn insert(transaction: &Transaction<'_>, rows: &[Row<'_>]) -> Result<(), StoreEr
                     return Err(StoreError::Refused(format!("{} is not queued any more: {told}", reset.id)));
                 }
             }
-            Projection::Close { id, outcome, at, cause, gone } => {
+            Projection::Close { id, outcome, at, cause, gone, releases } => {
                 // What is not known never takes the place of what is, nor a writer that is gone of any outcome,
                 // whoever comes last.
                 let close = "UPDATE resets SET status = ?2, upstream_code = ?3, upstream_request_id = ?4,
@@ -193,10 +204,30 @@ fn insert(transaction: &Transaction<'_>, rows: &[Row<'_>]) -> Result<(), StoreEr
                     cause,
                     gone,
                 ])?;
+                if let Some(target) = releases {
+                    let release = "DELETE FROM idempotency_keys WHERE target = ?1";
+                    transaction.prepare_cached(release)?.execute([target.to_string()])?;
+                }
             }
         }
     }
     Ok(())
+}
+
+/// One that has expired is claimed anew.
+fn claim_key(transaction: &Transaction<'_>, claim: &Claim) -> Result<(), StoreError> {
+    let upsert = "INSERT INTO idempotency_keys (caller, key, fingerprint, target, created_at)
+        VALUES (?1, ?2, ?3, ?4, ?5)
+        ON CONFLICT DO UPDATE SET fingerprint = ?3, target = ?4, created_at = ?5 WHERE created_at < ?6";
+    let claimed = transaction.prepare_cached(upsert)?.execute(params![
+        claim.caller,
+        claim.key,
+        claim.fingerprint,
+        claim.target.to_string(),
+        rfc3339(claim.at),
+        rfc3339(claim.expired),
+    ])?;
+    if claimed == 0 { Err(StoreError::Claimed) } else { Ok(()) }
 }
 
 fn open_reset(transaction: &Transaction<'_>, reset: &Reset) -> Result<(), StoreError> {

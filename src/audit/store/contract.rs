@@ -79,9 +79,18 @@ contract! {
     a_prune_and_what_vouches_for_it_are_one_transaction
     a_prune_that_cannot_be_put_on_record_takes_nothing_out
     the_projection_can_be_written_anew
+    a_key_goes_to_one_and_is_known_by_its_caller_alone
+    a_claimed_key_refuses_its_group_and_breaks_nothing
+    a_key_is_released_by_what_the_outcome_says
+    an_expired_key_is_claimed_anew_and_forgotten_in_steps
+    keys_outlive_a_rebuild_and_a_pruning
     nobody_changes_a_record
     times_and_texts_are_kept_byte_by_byte
 }
+
+use keys::*;
+
+mod keys;
 
 const NONE: Projection = Projection::None;
 
@@ -91,7 +100,7 @@ fn chain(name: &str) -> Chain {
 
 fn row<'p>(chain: &mut Chain, rest: &str, projection: &'p Projection) -> Row<'p> {
     let (position, record) = chain.append(rest);
-    Row { position, record, projection }
+    Row { position, record, projection, claim: None }
 }
 
 fn append(store: &mut dyn Store, rows: &[Row<'_>]) -> Result<(), StoreError> {
@@ -128,13 +137,8 @@ fn open_of(reset: &Reset) -> Projection {
 }
 
 fn close_of(reset: &Reset, outcome: Outcome) -> Projection {
-    Projection::Close {
-        id: reset.id,
-        outcome,
-        at: "2026-11-24T12:00:01Z".parse().expect("good"),
-        cause: None,
-        gone: false,
-    }
+    let at = "2026-11-24T12:00:01Z".parse().expect("good");
+    Projection::Close { id: reset.id, outcome, at, cause: None, gone: false, releases: None }
 }
 
 fn accepted() -> Outcome {
@@ -457,6 +461,7 @@ fn what_is_queued_is_sent_or_closed_from_there(here: &Here) {
         at,
         cause: Some("busy"),
         gone: false,
+        releases: None,
     };
     let (send, close) = (Projection::Send(Box::new(sent.clone())), leave(&leaves));
     let more = [row(&mut w1, &plain(2), &send), row(&mut w1, &plain(3), &close)];
@@ -501,7 +506,7 @@ fn who_finds_a_writer_gone_never_takes_the_place_of_what_it_said_itself(here: &H
     let said = Outcome::Unknown { upstream_code: Some("X".to_owned()), upstream_request_id: None };
     let gone = |reset: &Reset| match close_of(reset, unknown()) {
         Projection::Close { id, outcome, at, .. } => {
-            Projection::Close { id, outcome, at, cause: None, gone: true }
+            Projection::Close { id, outcome, at, cause: None, gone: true, releases: None }
         }
         other => other,
     };

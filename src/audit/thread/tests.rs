@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::audit::store::{Resets, Row, Store};
-use crate::audit::tests::{EFFORT, Fixture, kinds};
+use crate::audit::tests::{EFFORT, Fixture, claimed, kinds};
 use crate::audit::writer::Writer;
 use crate::audit::{PublicKeys, Reset, SigningKey, WriteError, sqlite};
 use crate::domain::Status;
@@ -82,6 +82,10 @@ impl Store for Flaky {
         self.inner.replace_projection(resets)
     }
 
+    fn expire_keys(&mut self, before: Timestamp, most: usize) -> Result<usize, StoreError> {
+        self.inner.expire_keys(before, most)
+    }
+
     fn free_bytes(&self) -> Option<u64> {
         self.inner.free_bytes()
     }
@@ -103,7 +107,7 @@ fn flaky(fixture: &Fixture, timeout: Duration) -> (Arc<crate::audit::Trail>, Arc
         fixture.metrics.clone(),
     );
     let (writer, metrics) = (writer.expect("started"), fixture.metrics.clone());
-    (Arc::new(crate::audit::Trail { writer, reader, sink: None, metrics }), told)
+    (Arc::new(crate::audit::Trail { writer, reader, sink: None, key_life: LONG * 12, metrics }), told)
 }
 
 async fn settled(trail: &crate::audit::Trail, status: Status) {
@@ -156,6 +160,49 @@ async fn an_intent_whose_commit_is_in_doubt_is_refused_and_closed_once_it_turns_
     let outcomes = kinds(&records).iter().filter(|kind| **kind == "outcome").count();
     assert_eq!(outcomes, 2, "{records:?}");
     assert!(kinds(&records).contains(&"degraded"), "the time without a trail is on record: {records:?}");
+    assert!(fixture.good());
+}
+
+#[tokio::test]
+async fn a_key_that_was_claimed_in_doubt_is_released_once_that_turns_out_to_have_happened() {
+    let fixture = Fixture::new();
+    let (trail, told) = flaky(&fixture, LONG);
+    *told.lock().expect("whole") = Told { appends: vec![Append::LosesItsAnswer], blind: true };
+    let permit = fixture.keyed_permit("ins-1", "k", 1);
+    trail.open(permit, &Target::for_test()).await.expect_err("nobody knows");
+    assert!(claimed(&trail, "k").await.is_some(), "it has landed");
+    told.lock().expect("whole").blind = false;
+    settled(&trail, Status::NotSent).await;
+    assert_eq!(claimed(&trail, "k").await, None);
+    let permit = fixture.keyed_permit("ins-1", "k", 1);
+    trail.open(permit, &Target::for_test()).await.map(drop).expect("nothing was sent, so it may be");
+    trail.stop();
+    assert!(fixture.good());
+}
+
+#[tokio::test]
+async fn a_key_that_another_has_refuses_nobody_else_of_the_group() {
+    let fixture = Fixture::new();
+    let (trail, told) = flaky(&fixture, LONG);
+    let open = trail.open(fixture.permit("ins-0"), &Target::for_test()).await.expect("opened");
+    let taken = trail.open(fixture.keyed_permit("ins-1", "k", 1), &Target::for_test()).await.expect("opened");
+    // The next wait for this one, and so come in one group.
+    told.lock().expect("whole").appends = vec![Append::Takes(Duration::from_millis(300))];
+    trail.note(&Event::Policy { revision: "r", teams: 1 });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let target = Target::for_test();
+    let (refused, kept, closed) = tokio::join!(
+        trail.open(fixture.keyed_permit("ins-2", "k", 1), &target),
+        trail.open(fixture.keyed_permit("ins-3", "other", 1), &target),
+        trail.close(open, Outcome::NotSent(Unsent::Unreachable), EFFORT),
+    );
+    assert_eq!(refused.expect_err("another has it").error, WriteError::Claimed);
+    assert!(kept.is_ok() && closed.recorded() && trail.healthy());
+    assert_eq!(claimed(&trail, "k").await.map(|found| found.target), Some(taken.reset_id()));
+    drop((kept, taken));
+    trail.stop();
+    let records = fixture.records();
+    assert!(!kinds(&records).contains(&"degraded"), "nothing was amiss: {records:?}");
     assert!(fixture.good());
 }
 
