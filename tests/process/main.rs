@@ -13,6 +13,7 @@ mod postgres;
 #[path = "../support/proxy.rs"]
 mod proxy;
 
+mod api_page;
 mod audit_maintain;
 mod audit_read;
 mod audit_verify;
