@@ -12,8 +12,25 @@ use crate::http::Target;
 use crate::metrics::Metrics;
 use crate::ratelimit::Permit;
 
-/// An item of a batch, on record and not tried yet. Only [`Trail::queue`] makes one. Dropped before its turn (a panic),
-/// it is closed as not sent, and gives its quotas back.
+/// An item of a batch, on record and not tried yet. Only [`Trail::queue`] makes one:
+///
+/// ```compile_fail,E0451
+/// use zengate::audit::Queued;
+/// use zengate::ratelimit::Permit;
+/// fn forge(permit: Permit, genuine: Queued) -> Queued {
+///     Queued { permit, ..genuine }
+/// }
+/// ```
+///
+/// ```
+/// use zengate::audit::{Queued, Trail};
+/// use zengate::ratelimit::Permit;
+/// async fn earn(permits: Vec<Permit>, trail: &Trail) -> Option<Vec<Queued>> {
+///     trail.queue(permits, None).await.ok()
+/// }
+/// ```
+///
+/// Dropped before its turn (a panic), it is closed as not sent, and gives its quotas back.
 #[derive(Debug)]
 pub struct Queued {
     permit: Permit,

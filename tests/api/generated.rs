@@ -170,3 +170,35 @@ fn look_alikes_are_left_out_where_the_configuration_says_so() {
         assert!(!password.contains(['0', 'O', '1', 'l', 'I']), "{password}");
     }
 }
+
+#[test]
+fn what_was_accepted_is_told_although_its_outcome_is_not_on_record() {
+    let gateway = TestGateway::spawn();
+    gateway.fault(json!({ "fault": "delay", "milliseconds": 700, "action": "ResetInstancePassword" }));
+    let other = rusqlite::Connection::open(gateway.folder.path().join("zengate.db")).expect("opened");
+    let single = || gateway.reset_with(&payments(), "pay-1", &generate());
+    let batch = || {
+        let body = json!({ "instanceIds": ["pay-2", "pay-3"], "generate": true }).to_string();
+        gateway.call("POST", "/v1/password-resets", Some(&payments()), Some(&body))
+    };
+    let (single, batch) = std::thread::scope(|scope| {
+        let (single, batch) = (scope.spawn(single), scope.spawn(batch));
+        while gateway.resets_sent() < 3 {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        // Nothing can be closed while its table is away.
+        other.execute_batch("ALTER TABLE resets RENAME TO hidden").expect("renamed");
+        (single.join().expect("answered"), batch.join().expect("answered"))
+    });
+    assert_eq!((single.status, single.problem().as_str()), (504, "outcome-unknown"), "{single:?}");
+    assert_eq!(single.json()["password"].as_str(), gateway.held("pay-1").as_deref());
+    assert_eq!((batch.status, &batch.json()["status"]), (202, &json!("running")), "{batch:?}");
+    for reset in batch.json()["resets"].as_array().expect("a list") {
+        let id = reset["instanceId"].as_str().expect("an id");
+        assert_eq!(reset["status"], "sent", "an outcome that is not on record is not told: {reset}");
+        assert_eq!(reset["password"].as_str(), gateway.held(id).as_deref(), "{reset}");
+    }
+    other.execute_batch("ALTER TABLE hidden RENAME TO resets").expect("renamed");
+    let outcomes = gateway.records_of("outcome", 3);
+    assert!(outcomes.iter().all(|outcome| outcome["outcome"] == "accepted"), "{outcomes:#?}");
+}
