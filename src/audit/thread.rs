@@ -418,11 +418,10 @@ impl Thread {
 
     /// What must land waits on; the rest is refused, and is lost where nobody waits for it.
     fn refuse(&mut self, asked: Vec<(Group, Reply)>, error: &WriteError) {
-        let mut lost = 0;
+        let (mut lost, mut told) = (0, Vec::new());
         for (group, reply) in asked {
             match reply {
-                // Whoever asked may have gone.
-                Some(reply) => _ = reply.send(Err(error.clone())),
+                Some(reply) => told.push(reply),
                 None if !must_land(&group) => lost += group.len(),
                 None => {}
             }
@@ -432,6 +431,8 @@ impl Thread {
         }
         self.metrics.records_lost(lost);
         self.metrics.pending(self.waiting.len());
+        // Behind the count: who hears that an outcome waits finds it there. Whoever asked may have gone.
+        told.into_iter().for_each(|reply| _ = reply.send(Err(error.clone())));
         if let Some(down) = &mut self.down {
             down.lost += lost as u64;
         }
