@@ -117,7 +117,8 @@ impl Zenlayer {
         let body = Body { instance_id: request.instance.as_str(), password: password.expose() };
         let Called { answer, late, effort } = self.client.send(bytes(&body), slot, intent.digest()).await;
         let outcome = match &answer {
-            Ok(answer) => self.read(answer),
+            // An answer that tells the password back is believed, but not kept in its words.
+            Ok(answer) => self.read(answer).without(body.password),
             Err(CallError::NotSent(why)) => {
                 tracing::warn!(audit.id = %intent.reset_id(), "Zenlayer cannot be reached, nothing was sent: {why}");
                 Outcome::NotSent(Unsent::Unreachable)

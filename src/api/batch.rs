@@ -25,6 +25,8 @@ use crate::domain::{NewPassword, ResetId, Status};
 use crate::reset::{Blocker, Gateway, Known, Orders, Queue, RefusedBatch, Replay, Settled, Trial};
 use crate::{audit, config};
 
+/// Pause between two looks at a batch that another call began.
+const LOOK: Duration = Duration::from_millis(250);
 /// The route, which an idempotency key is bound to.
 const PATH: &str = "/v1/password-resets";
 
@@ -154,7 +156,7 @@ pub(super) async fn create(
     let panicked = |_| Problem::unavailable("The gateway failed before anything was sent. Try again.");
     let queued = match told.await.map_err(panicked)?? {
         Begun::Now(queued) => queued,
-        Begun::Before(replay) => return replayed(&context, replay),
+        Begun::Before(replay) => return replayed(&context, &gateway, replay, &preferences).await,
     };
     context.note_reset(id);
     let patience = if tells_passwords {
@@ -188,17 +190,29 @@ enum Begun {
     Before(Replay),
 }
 
-/// What has become of a batch that was served before. Passwords that were made up then are not told again.
-fn replayed(context: &Context, replay: Replay) -> Result<HttpResponse, Problem> {
-    context.note_reset(replay.id);
-    let view = match &replay.known {
-        Known::Batch(resets) => BatchView::of(replay.id, resets),
-        Known::Reset(_) | Known::Nothing => None,
-    };
-    let Some(view) = view else { return Err(refusal::of_lost(replay.id)) };
-    let status = if view.is_finished() { StatusCode::CREATED } else { StatusCode::ACCEPTED };
-    let mut response = HttpResponse::build(status);
-    response.insert_header((LOCATION, location(replay.id))).insert_header(refusal::replayed());
+/// What has become of a batch that was served before; one that runs is waited for as a new one is. Passwords that were
+/// made up then are not told again.
+async fn replayed(
+    context: &Context,
+    gateway: &Gateway,
+    replay: Replay,
+    preferences: &Preferences,
+) -> Result<HttpResponse, Problem> {
+    let id = replay.id;
+    context.note_reset(id);
+    let Known::Batch(mut resets) = replay.known else { return Err(refusal::of_lost(id)) };
+    let until = Instant::now() + preferences.patience();
+    while resets.iter().any(|reset| !reset.status.is_final()) && Instant::now() < until {
+        tokio::time::sleep(LOOK).await;
+        resets = so_far(gateway, id, resets).await;
+    }
+    let view = BatchView::of(id, &resets).ok_or_else(|| refusal::of_lost(id))?;
+    let finished = view.is_finished();
+    let mut response = HttpResponse::build(if finished { StatusCode::CREATED } else { StatusCode::ACCEPTED });
+    response.insert_header((LOCATION, location(id))).insert_header(refusal::replayed());
+    if let Some(applied) = preferences.applied(finished) {
+        response.insert_header((PREFERENCE_APPLIED, applied));
+    }
     Ok(response.json(view))
 }
 
@@ -262,6 +276,10 @@ async fn tried(
         return Err(RefusedBatch::Items(refused).into());
     }
     let revision = gateway.policies.current();
+    let burst = revision.limits(principal.team()).team.burst.get();
+    if instances.iter().all(|one| one.allowed) && size > burst as usize {
+        return Err(refusal::too_large(burst));
+    }
     let team = gateway.limiter.team_standing(&revision, principal.team());
     let mut blockers: Vec<_> = instances.iter().flat_map(|one| one.blockers.iter().copied()).collect();
     // Room for one of them is not room for all.

@@ -182,6 +182,13 @@ impl Fields {
         }
         let mut faults = Vec::new();
         let instances = named(self.instances.take().unwrap_or_default(), of, &mut faults);
+        for (name, text) in [("reason", &self.reason), ("ticket", &self.ticket)] {
+            let holds = text.as_ref().zip(self.password.as_ref());
+            if holds.is_some_and(|(text, password)| password.len() >= 8 && text.contains(&***password)) {
+                let detail = format!("`{name}` holds the password, and would be kept: leave it out.");
+                faults.push(FieldError::field(name, detail));
+            }
+        }
         let choice = match self.password.as_mut().map(|text| std::mem::take(&mut **text)) {
             Some(text) => Password::parse(text).map(|good| Choice::Typed(good.into())).map_err(|broken| {
                 faults.extend(broken.iter().map(|rule| FieldError::field("password", rule.to_string())))

@@ -55,7 +55,16 @@ fn problems(operation_id: &str) -> Vec<Kind> {
             OutcomeUnknown,
         ]),
         "resetPasswords" => {
-            kinds.extend([NotFound, PayloadTooLarge, UnsupportedMediaType, InvalidValue, Unavailable]);
+            kinds.extend([
+                NotFound,
+                IdempotencyInFlight,
+                PayloadTooLarge,
+                UnsupportedMediaType,
+                InvalidValue,
+                IdempotencyKeyReused,
+                Unavailable,
+                OutcomeUnknown,
+            ]);
         }
         "readReset" | "readInstance" => kinds.extend([NotFound, Unavailable]),
         "listInstances" | "listResets" | "listAuditRecords" => kinds.push(Unavailable),

@@ -182,11 +182,7 @@ impl From<RefusedBatch> for Problem {
     fn from(refused: RefusedBatch) -> Self {
         match refused {
             RefusedBatch::Items(items) => refused_items(items),
-            RefusedBatch::TooLarge { burst, .. } => {
-                let detail =
-                    format!("The acting team resets at most {burst} instances at once (limit `team`).");
-                Self::in_places(Kind::InvalidValue, vec![FieldError::field(INSTANCES, detail)])
-            }
+            RefusedBatch::TooLarge { burst, .. } => too_large(burst),
             RefusedBatch::Limited(limited) => {
                 let rests = "The acting team reset this instance moments ago.";
                 let rests = |place: &usize| FieldError::item(INSTANCES, *place, rests);
@@ -211,7 +207,14 @@ impl From<RefusedBatch> for Problem {
     }
 }
 
-/// The gravest of them gives the status: what was not decided, before what was refused, before what is not there.
+/// No time makes room for so many.
+pub(super) fn too_large(burst: u32) -> Problem {
+    let detail = format!("The acting team resets at most {burst} instances at once (limit `team`).");
+    Problem::in_places(Kind::InvalidValue, vec![FieldError::field(INSTANCES, detail)])
+}
+
+/// The surest of them gives the status: trying again changes nothing of what was decided, whatever the others may say
+/// next time.
 fn refused_items(items: Vec<(usize, Refused)>) -> Problem {
     let count = items.len();
     let problems: Vec<(usize, Problem)> =
@@ -219,19 +222,19 @@ fn refused_items(items: Vec<(usize, Refused)>) -> Problem {
     let errors =
         problems.iter().map(|(place, problem)| FieldError::item(INSTANCES, *place, problem.detail.clone()));
     let errors: Vec<FieldError> = errors.collect();
-    let gravity = |problem: &Problem| match problem.kind {
-        Kind::Unavailable => 3,
-        Kind::RateLimited => 2,
-        Kind::Forbidden => 1,
+    let sureness = |problem: &Problem| match problem.kind {
+        Kind::Forbidden => 3,
+        Kind::NotFound => 2,
+        Kind::Unavailable => 1,
         _ => 0,
     };
-    let gravest = problems.into_iter().map(|(_, problem)| problem).max_by_key(gravity);
-    let gravest = gravest.unwrap_or_else(not_viewable);
+    let surest = problems.into_iter().map(|(_, problem)| problem).max_by_key(sureness);
+    let surest = surest.unwrap_or_else(not_viewable);
     let detail = match count {
-        1 => gravest.detail,
+        1 => surest.detail,
         _ => format!("{count} of the instances are refused, so nothing was sent; `errors` names each."),
     };
-    Problem { detail, errors, policies: None, ..gravest }
+    Problem { detail, errors, policies: None, ..surest }
 }
 
 impl From<KeyError> for Problem {
@@ -247,7 +250,7 @@ impl From<KeyError> for Problem {
             },
             KeyError::Reused => Self::new(
                 Kind::IdempotencyKeyReused,
-                "This `Idempotency-Key` stands for another request: of another method, path, team, query or body. Take a new one.",
+                "This `Idempotency-Key` stands for another request: of another method, path, team, query or body. Take a new one; if this is the very request that was sent before, the gateway's secret for it was changed since: look into the history first.",
             ),
             KeyError::Full => Self::unavailable(
                 "Too many requests with an `Idempotency-Key` are looked up. Nothing was sent; try again.",

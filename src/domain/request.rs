@@ -58,7 +58,8 @@ impl NewPassword {
     }
 }
 
-/// Text that a caller writes for the record: 1 to `LONGEST` characters, none of them a control character.
+/// Text that a caller writes for the record: 1 to `LONGEST` characters, one of them to be seen, none of them a control
+/// character or one that changes how others are shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FreeText<const LONGEST: usize>(String);
 
@@ -124,12 +125,24 @@ impl<const LONGEST: usize> FreeText<LONGEST> {
     }
 }
 
+/// Characters of no width.
+fn is_unseen(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{feff}')
+}
+
+/// Line and paragraph separators, and what turns the direction of a text (Unicode TR 9): a record that holds them reads as
+/// another.
+fn turns(c: char) -> bool {
+    matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 impl<const LONGEST: usize> FromStr for FreeText<LONGEST> {
     type Err = TextFault;
 
     fn from_str(text: &str) -> Result<Self, TextFault> {
         let fits = (1..=LONGEST).contains(&text.chars().count());
-        if fits && !text.chars().any(char::is_control) {
+        let seen = text.chars().any(|c| !c.is_whitespace() && !is_unseen(c));
+        if fits && seen && !text.chars().any(|c| c.is_control() || turns(c)) {
             Ok(Self(text.to_owned()))
         } else {
             Err(TextFault { longest: LONGEST })
@@ -139,7 +152,11 @@ impl<const LONGEST: usize> FromStr for FreeText<LONGEST> {
 
 impl fmt::Display for TextFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "This text has 1 to {} characters, none of them a control character.", self.longest)
+        write!(
+            f,
+            "This text has 1 to {} characters, one of them to be seen, none of them a control character or a mark of direction.",
+            self.longest
+        )
     }
 }
 
@@ -168,7 +185,19 @@ mod tests {
     fn free_text_is_bounded_and_printable() {
         assert!(Ticket::from_str("OPS-1").is_ok());
         assert!(Reason::from_str(&"ä".repeat(500)).is_ok(), "characters are counted, not bytes");
-        for bad in ["", "a\nb", "a\u{0}", "a\u{9b}", &"x".repeat(65)] {
+        for bad in [
+            " ",
+            "\u{200b}",
+            "\u{feff} ",
+            "a\u{202e}b",
+            "a\u{2028}b",
+            "a\u{2066}",
+            "",
+            "a\nb",
+            "a\u{0}",
+            "a\u{9b}",
+            &"x".repeat(65),
+        ] {
             assert!(Ticket::from_str(bad).is_err(), "{bad:?}");
         }
     }

@@ -322,3 +322,16 @@ fn a_ticket_that_is_not_of_the_pattern_is_a_bad_value() {
     }
     assert_eq!(gateway.reset(&payments(), "pay-3").status, 201, "none need be given");
 }
+
+#[test]
+fn a_text_that_holds_the_password_is_not_kept() {
+    let gateway = TestGateway::spawn();
+    for name in ["reason", "ticket"] {
+        let mut body = json!({ "password": PASSWORD });
+        body[name] = json!(format!("set to {PASSWORD}"));
+        let told = gateway.reset_with(&payments(), "pay-1", &body);
+        assert_eq!((told.status, told.places()), (422, vec![format!("#/{name}")]), "{told:?}");
+        assert!(!told.body.contains(PASSWORD), "{told:?}");
+    }
+    assert_eq!(gateway.resets_sent(), 0);
+}

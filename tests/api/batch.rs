@@ -549,3 +549,23 @@ fn nothing_is_sent_of_a_batch_that_could_not_be_put_on_record() {
     assert_eq!((told.status, told.problem().as_str()), (503, "unavailable"), "{told:?}");
     assert_eq!(gateway.resets_sent(), 0);
 }
+
+#[test]
+fn what_policy_refuses_is_not_told_to_be_tried_again() {
+    let gateway = TestGateway::with(Setup { limits: Some(FREE), ..Setup::default() });
+    gateway.refreshed();
+    // More than the caller may ask about at once.
+    let missing: Vec<_> = (0..60).map(|n| format!("none-{n}")).collect();
+    let told = post(&gateway, &payments(), &typed(&missing));
+    assert_eq!((told.status, told.header("retry-after"), told.places().len()), (403, None, 60), "{told:?}");
+}
+
+#[test]
+fn a_dry_run_says_so_of_a_batch_that_never_passes() {
+    let limits = "[default]\nteam = { requests = 5, period_seconds = 3600, burst = 5 }\n";
+    let gateway = TestGateway::with(Setup { limits: Some(limits), ..Setup::default() });
+    for path in [PATH.to_owned(), format!("{PATH}?dryRun=true")] {
+        let told = gateway.call("POST", &path, Some(&payments()), Some(&typed(&names(6)).to_string()));
+        assert_eq!((told.status, told.places()), (422, vec!["#/instanceIds".to_owned()]), "{told:?}");
+    }
+}

@@ -513,3 +513,27 @@ fn passwords_of_a_batch_are_told_once() {
         assert!(!has(&trail) && !has(&log), "a password stands in the trail");
     }
 }
+
+#[test]
+fn who_asks_again_for_a_batch_that_runs_waits_as_it_prefers() {
+    let gateway = free();
+    gateway.fault(json!({ "fault": "delay", "milliseconds": 1200, "action": RESET }));
+    let (bearer, body) = (format!("Bearer {}", payments()), batch_body());
+    let ask = |prefer: &str| {
+        let headers = [
+            ("authorization", bearer.as_str()),
+            ("content-type", "application/json"),
+            ("idempotency-key", "slow"),
+            ("prefer", prefer),
+        ];
+        raw(gateway.address, &request("POST", BATCHES, &headers, Some(body.as_bytes())))
+    };
+    assert_eq!(ask("respond-async").status, 202);
+    let at_once = ask("respond-async");
+    assert_eq!((at_once.status, is_replay(&at_once)), (202, true), "{at_once:?}");
+    assert_eq!(at_once.header("preference-applied"), Some("respond-async"));
+    let waited = ask("wait=10");
+    assert_eq!((waited.status, is_replay(&waited)), (201, true), "{waited:?}");
+    assert_eq!(waited.json()["counts"], json!({ "accepted": 3 }));
+    assert_eq!(gateway.resets_sent(), 3);
+}

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::gateway::{Setup, TestGateway, payments};
+use crate::gateway::{PASSWORD, Setup, TestGateway, payments};
 
 fn answer(status: u16, headers: Value, body: &str) -> Value {
     json!({ "action": "ResetInstancePassword", "fault": "answer", "status": status, "headers": headers, "body": body })
@@ -197,4 +197,21 @@ fn what_is_answered_is_what_zenlayer_did() {
         held["instances"].as_array().expect("a list").iter().find(|i| i["instanceId"] == "pay-1").cloned();
     let held = held.expect("the instance");
     assert_eq!((&held["password"], &held["resets"]), (&json!(crate::gateway::PASSWORD), &json!(1)));
+}
+
+#[test]
+fn an_answer_that_tells_the_password_back_is_not_kept_in_its_words() {
+    let gateway = TestGateway::spawn();
+    for (instance, status, code, told) in [("pay-1", 200, None, 201), ("pay-2", 400, Some("INVALID_"), 502)] {
+        let mut body = json!({ "requestId": format!("T-{PASSWORD}") });
+        if let Some(code) = code {
+            body["code"] = json!(format!("{code}{PASSWORD}"));
+        }
+        gateway.fault(json!({ "action": "ResetInstancePassword", "fault": "answer", "status": status, "body": body.to_string() }));
+        let answer = gateway.reset(&payments(), instance);
+        assert_eq!(answer.status, told, "{answer:?}");
+        assert!(!answer.body.contains(PASSWORD), "{answer:?}");
+    }
+    let records = gateway.records_of("outcome", 2);
+    assert!(!format!("{records:?}").contains(PASSWORD), "{records:#?}");
 }
