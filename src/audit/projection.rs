@@ -251,7 +251,9 @@ mod tests {
         let open = format!(
             "DROP TRIGGER records_are_never_deleted;
              DELETE FROM records WHERE sequence > {};
-             UPDATE resets SET status = 'sent', upstream_code = NULL, finished_at = NULL WHERE id = '{}'",
+             UPDATE resets SET status = 'sent', upstream_code = NULL, finished_at = NULL WHERE id = '{}';
+             CREATE TRIGGER records_are_never_deleted BEFORE DELETE ON records
+                BEGIN SELECT raise(ABORT, 'the trail is append-only'); END;",
             left.receipt.sequence, left.id
         );
         file.execute_batch(&open).expect("changed");

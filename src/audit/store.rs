@@ -201,6 +201,16 @@ pub(super) trait Source: Send + Sync {
         limit: usize,
     ) -> Result<Vec<Stored>, StoreError>;
 
+    /// What is wrong with what keeps the trail, beneath its records. It takes as long as reading all of it.
+    fn unsound(&self) -> Result<Vec<String>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    /// Only one process can write at a time, so that a chain ends before the next begins.
+    fn one_writes(&self) -> bool {
+        false
+    }
+
     /// The last record of each writer that the second sink has.
     fn exported(&self) -> Result<BTreeMap<String, u64>, StoreError>;
 }

@@ -67,8 +67,10 @@ impl Reader {
     ) -> Result<Verified, Unverified> {
         let source = self.source();
         let mut verifier = Verifier::begin(source, keys, tell)?;
+        verifier.beneath()?;
         witnesses.iter().try_for_each(|witness| verifier.hear(witness))?;
         verifier.walk(progress)?;
+        verifier.behind_the_ends();
         verifier.judge_heads()?;
         verifier.cover();
         verifier.rows(progress)?;
@@ -85,6 +87,8 @@ struct Verifier<'v> {
     marks: Marks,
     /// What records of the store name.
     heads: Claims,
+    /// Where each chain had ended when a later start named it.
+    named: BTreeMap<String, u64>,
     /// How far checkpoints vouch for each chain.
     covered: BTreeMap<String, u64>,
     /// The writers that have not stopped.
@@ -119,6 +123,7 @@ impl<'v> Verifier<'v> {
             ends,
             marks,
             heads: Claims::default(),
+            named: BTreeMap::new(),
             covered: BTreeMap::new(),
             open: BTreeSet::new(),
             excuses: Vec::new(),
@@ -131,6 +136,27 @@ impl<'v> Verifier<'v> {
     fn find(&mut self, writer: &str, sequence: u64, what: What) {
         self.verified.findings += 1;
         (self.tell)(Told::Finding(Finding { writer: writer.to_owned(), sequence, what }));
+    }
+
+    /// Tells what is wrong with the store itself: what reads by a false index does not see all.
+    fn beneath(&mut self) -> Result<(), StoreError> {
+        for why in self.source.unsound()? {
+            self.verified.findings += 1;
+            (self.tell)(Told::Store(why));
+        }
+        Ok(())
+    }
+
+    /// Where one process writes at a time, nothing comes into a chain once a later one has begun.
+    fn behind_the_ends(&mut self) {
+        if !self.source.one_writes() {
+            return;
+        }
+        for (writer, end) in std::mem::take(&mut self.named) {
+            if self.ends.get(&writer).is_some_and(|ends| ends.last.sequence > end) {
+                self.find(&writer, end + 1, What::BehindTheEnd);
+            }
+        }
     }
 
     fn walk(&mut self, progress: &Progress<'_>) -> Result<(), StoreError> {

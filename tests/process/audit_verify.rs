@@ -92,7 +92,9 @@ fn an_auditor_needs_a_public_key_and_what_was_kept_outside() {
     // Cut off without a trace but for what was kept outside.
     let connection = rusqlite::Connection::open(at("zengate.db")).expect("opened");
     let cut = "DROP TRIGGER records_are_never_deleted;
-               DELETE FROM records WHERE sequence > 1; DELETE FROM resets";
+               DELETE FROM records WHERE sequence > 1; DELETE FROM resets;
+               CREATE TRIGGER records_are_never_deleted BEFORE DELETE ON records
+                   BEGIN SELECT raise(ABORT, 'the trail is append-only'); END;";
     connection.execute_batch(cut).expect("cut");
     drop(connection);
     let output = verify(&[]);

@@ -161,6 +161,14 @@ fn a_changed_moved_or_removed_record_is_found_and_located() {
         let lift = "DROP TRIGGER records_are_never_updated; DROP TRIGGER records_are_never_deleted";
         connection.execute_batch(lift).expect("dropped");
         connection.execute_batch(&tampering).expect("tampered");
+        // Who tampers puts back what would tell of it.
+        let put_back = [("updated", "UPDATE"), ("deleted", "DELETE")].map(|(name, what)| {
+            format!(
+                "CREATE TRIGGER records_are_never_{name} BEFORE {what} ON records
+                BEGIN SELECT raise(ABORT, 'the trail is append-only'); END;"
+            )
+        });
+        connection.execute_batch(&put_back.concat()).expect("put back");
         drop(connection);
         let output = verify();
         match finding {

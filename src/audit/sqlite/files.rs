@@ -3,7 +3,7 @@
 
 use std::fs::{File, Metadata};
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use crate::audit::store::StoreError;
@@ -11,6 +11,10 @@ use crate::audit::store::StoreError;
 /// The first four bytes of a log that SQLite began (<https://www.sqlite.org/fileformat2.html#the_write_ahead_log>); the
 /// last bit says in which order its checksums take bytes.
 const MAGIC: u32 = 0x377f_0682;
+
+/// Bytes of a log before its first frame, and of a frame before its page.
+const HEADER: u64 = 32;
+const FRAME_HEADER: u64 = 24;
 
 /// The database and its log.
 pub(super) struct Files {
@@ -74,13 +78,14 @@ impl Files {
         if length < self.length && (length > 0 || !whole(&self.database.path)) {
             return Err(self.was_cut());
         }
+        self.length = self.length.min(length);
         Ok(())
     }
 
     /// After one: what was taken away or cut before it does not hold it.
     pub(super) fn after(&mut self) -> Result<(), StoreError> {
         let length = self.check()?;
-        if length > 0 && !self.log_is_begun() {
+        if length > 0 && !(self.log_is_begun() && self.log_is_whole()) {
             return Err(self.was_cut());
         }
         self.length = length;
@@ -102,6 +107,26 @@ impl Files {
         let mut magic = [0; 4];
         let read = File::open(&self.log.path).and_then(|mut log| log.read_exact(&mut magic));
         read.is_ok() && u32::from_be_bytes(magic) & !1 == MAGIC
+    }
+
+    /// What was cut off while a commit wrote is a hole behind it, which the last frame of before then lies in: each
+    /// frame begins with the number of its page, which is never 0.
+    fn log_is_whole(&self) -> bool {
+        if self.length <= HEADER {
+            return true;
+        }
+        let Ok(log) = File::open(&self.log.path) else { return false };
+        let number = |at| {
+            let mut bytes = [0; 4];
+            log.read_exact_at(&mut bytes, at).map(|()| u32::from_be_bytes(bytes))
+        };
+        let Ok(page) = number(8) else { return false };
+        let frame = FRAME_HEADER + u64::from(page);
+        // A commit that failed may have left a part of one more behind.
+        match ((self.length - HEADER) / frame).checked_sub(1) {
+            Some(before) => number(HEADER + before * frame).is_ok_and(|page| page > 0),
+            None => true,
+        }
     }
 
     fn was_cut(&mut self) -> StoreError {
@@ -217,5 +242,22 @@ mod tests {
         }
         drop(other);
         assert_eq!(written.left(), 10);
+    }
+
+    /// As when it is cut while a commit writes, which then goes on behind the hole.
+    #[test]
+    fn a_log_that_was_cut_and_has_grown_again_is_known_by_its_hole() {
+        let mut written = Written::new();
+        let mut files = Files::new(&written.folder.path().join("trail.db"));
+        files.after().expect("whole");
+        let log = OpenOptions::new().write(true).open(written.log()).expect("opened");
+        let length = log.metadata().expect("there").len();
+        written.append().expect("kept");
+        files.before(|_| true).expect("it is longer than before");
+        files.after().expect("whole");
+        log.set_len(length / 4).expect("cut");
+        log.set_len(4 * length).expect("grown");
+        files.before(|_| true).expect("it is longer than before");
+        damaged(files.after(), "was cut");
     }
 }

@@ -165,6 +165,14 @@ impl Source for Reading {
         Ok(records.collect::<Result<_, _>>()?)
     }
 
+    fn unsound(&self) -> Result<Vec<String>, StoreError> {
+        Ok(schema::unsound(&self.connection(), "integrity_check(20)")?)
+    }
+
+    fn one_writes(&self) -> bool {
+        true
+    }
+
     fn exported(&self) -> Result<BTreeMap<String, u64>, StoreError> {
         let connection = self.connection();
         let mut statement = connection.prepare_cached("SELECT writer, sequence FROM exported")?;

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -113,7 +114,16 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     if found < VERSION {
         migrate(&mut connection, found).map_err(store)?;
     }
-    Ok(connection)
+    // What is broken, and what another has planted, is told before anything is written behind it. By a connection of its
+    // own: one that has read all pages would not look at them again.
+    let fresh = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(store)?;
+    match unsound(&fresh, "quick_check(1)").map_err(store)?.into_iter().next() {
+        Some(why) => {
+            let (trail, source) = (path.display().to_string(), StoreError::Damaged(why));
+            Err(OpenError::Store { trail, source })
+        }
+        None => Ok(connection),
+    }
 }
 
 /// Opens the file for reading, beside whoever writes it.
@@ -148,6 +158,43 @@ fn migrate(connection: &mut Connection, found: i64) -> Result<(), rusqlite::Erro
         tracing::info!(from = found, to = VERSION, "the trail's schema is brought up to date");
     }
     Ok(())
+}
+
+/// What is wrong with the file itself: by SQLite's own `check`, and what its schema holds or lacks against the one that
+/// this program makes. Of a file of a later version only the first.
+pub(super) fn unsound(connection: &Connection, check: &str) -> Result<Vec<String>, rusqlite::Error> {
+    let mut statement = connection.prepare(&format!("PRAGMA {check}"))?;
+    let told = statement.query_map([], |row| row.get::<_, String>(0))?.collect::<Result<Vec<_>, _>>()?;
+    let mut told: Vec<String> = told.into_iter().filter(|line| line != "ok").collect();
+    if version(connection)? == VERSION {
+        let (made, found) = (objects(&made()?)?, objects(connection)?);
+        let names = made.keys().chain(found.keys().filter(|name| !made.contains_key(*name)));
+        let odd = names.filter(|name| made.get(*name) != found.get(*name));
+        told.extend(odd.map(|name| match (made.get(name), found.get(name)) {
+            (None, _) => format!("its schema has the {name}, which zengate did not make"),
+            (_, None) => format!("its schema lacks the {name}"),
+            _ => format!("its schema has another {name} than zengate makes"),
+        }));
+    }
+    Ok(told)
+}
+
+fn made() -> Result<Connection, rusqlite::Error> {
+    let connection = Connection::open_in_memory()?;
+    STEPS.iter().try_for_each(|step| connection.execute_batch(step))?;
+    Ok(connection)
+}
+
+/// Kind and name of each, and its text, but for how it is laid out; without what SQLite makes by itself.
+fn objects(connection: &Connection) -> Result<BTreeMap<String, String>, rusqlite::Error> {
+    let all =
+        "SELECT type || ' ' || name, coalesce(sql, '') FROM sqlite_schema WHERE name NOT LIKE 'sqlite_%'";
+    let mut statement = connection.prepare(all)?;
+    let objects = statement.query_map([], |row| {
+        let text: String = row.get(1)?;
+        Ok((row.get(0)?, text.replace('"', "").split_whitespace().collect::<Vec<_>>().join(" ")))
+    })?;
+    objects.collect()
 }
 
 /// The schema that the file has: 0 of an empty one.

@@ -162,6 +162,10 @@ impl Verifier<'_> {
             "start" => match serde_json::from_str::<Start>(record) {
                 Ok(start) => {
                     link.signs |= start.signing_key.is_some();
+                    for head in &start.heads {
+                        let end = self.named.entry(head.writer.clone()).or_insert(head.sequence);
+                        *end = head.sequence.min(*end);
+                    }
                     self.name_heads("start", position, start.heads);
                 }
                 Err(_) => self.find(writer, *sequence, What::NoRecord),

@@ -79,6 +79,8 @@ pub enum Named {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Told {
     Finding(Finding),
+    /// What is wrong with the store itself; a finding too.
+    Store(String),
     /// A backup was put back: what came after it and before this record may be missing.
     Restored {
         writer: String,
@@ -193,6 +195,7 @@ impl Display for Told {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Self::Finding(finding) => finding.fmt(f),
+            Self::Store(why) => write!(f, "the store itself: {}", Plain(why)),
             Self::Restored { writer, sequence, time, reason } => {
                 let (writer, reason) = (Plain(writer), Plain(reason));
                 write!(f, "writer {writer}, sequence {sequence}: restored at {}: {reason}", Plain(time))

@@ -1,6 +1,6 @@
 //! The table of resets, held against the records that it is made of.
 
-use super::{Part, Progress, Verifier, What};
+use super::{Part, Progress, Told, Verifier, What};
 use crate::audit::projection::{self, Untold};
 use crate::audit::read::BATCH;
 use crate::audit::store::StoreError;
@@ -101,7 +101,18 @@ impl Verifier<'_> {
     pub(super) fn rows(&mut self, progress: &Progress<'_>) -> Result<(), StoreError> {
         let mut after = None;
         loop {
-            let rows = self.source.resets_after(after, BATCH)?;
+            let rows = match self.source.resets_after(after, BATCH) {
+                Ok(rows) => rows,
+                Err(error) => {
+                    // If the store itself is away, its chains cannot be told either.
+                    self.source.chains()?;
+                    self.verified.findings += 1;
+                    let from = after.map_or_else(String::new, |id| format!(" behind the reset {id}"));
+                    let why = format!("the table resets cannot be read{from}: {error}");
+                    (self.tell)(Told::Store(why));
+                    return Ok(());
+                }
+            };
             let full = rows.len() == BATCH;
             after = rows.last().map(|row| row.id);
             for row in rows {

@@ -87,7 +87,7 @@ async fn records_of_the_first_version_and_of_later_ones_are_good_side_by_side() 
     world.writer(&[]).await;
     let old = "01900000-0000-7000-8000-000000000001";
     world.writers = vec![old.to_owned(), world.writers.remove(0)];
-    let head = world.position('B', 1);
+    let head = world.position('B', 3);
     let rest = [
         json!({"kind": "start", "time": "2024-06-09T00:00:00.000Z", "version": "0.1.0", "heads": [head]}),
         json!({"kind": "refused", "time": "2024-06-09T00:00:00.000Z", "refused": "policy"}),

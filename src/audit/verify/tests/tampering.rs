@@ -307,7 +307,9 @@ async fn a_row_that_cannot_be_read_is_located_before_the_table_is_given_up() {
     let mut told = Vec::new();
     let reader = Reader::open(&world.settings).expect("readable");
     let verified = reader.verify(&world.keys(), &[], &mut |line| told.push(line.to_string()), &|_, _, _| {});
-    assert!(verified.is_err());
+    let verified = verified.expect("the rest is looked at");
+    assert_eq!((verified.findings, verified.records), (2, 14), "{told:?}");
+    assert!(told.iter().any(|line| line.starts_with("the store itself: the table resets cannot be read")));
     let place =
         format!("writer {}, sequence 2: the table resets cannot be read of its reset: ", world.writers[1]);
     assert!(told[0].starts_with(&place), "{told:?}");
@@ -326,7 +328,72 @@ async fn a_chain_signed_by_another_key_is_found() {
     }
     file.relink('B', 3);
     file.rehash_rows();
+    drop(file);
     let unknown =
         format!("writer B, sequence 4: its checkpoint is signed by {}, a key that is not known", forger.id());
     assert_eq!(world.found(&[]), [unknown]);
+}
+
+/// What verifies by a false index sees all, what lists by it does not: it is the index that must be found.
+#[tokio::test]
+async fn a_schema_that_is_not_zengates_is_found_and_no_gateway_starts_on_it() {
+    for (row, plant, found) in [
+        (
+            "an index that leaves records out",
+            r#"DROP INDEX records_by_time;
+               CREATE INDEX records_by_time ON records (time, writer, sequence) WHERE record NOT LIKE '%ins-2%'"#,
+            "its schema has another index records_by_time than zengate makes",
+        ),
+        (
+            "the same under the text of the true one",
+            r#"DROP INDEX records_by_time;
+               CREATE INDEX records_by_time ON records (time, writer, sequence) WHERE record NOT LIKE '%ins-2%';
+               PRAGMA writable_schema = ON;
+               UPDATE sqlite_schema SET sql = 'CREATE INDEX records_by_time ON records (time, writer, sequence)'
+                   WHERE name = 'records_by_time'"#,
+            "missing from index records_by_time",
+        ),
+        (
+            "a trigger that drops records",
+            "CREATE TRIGGER z BEFORE INSERT ON records BEGIN SELECT raise(IGNORE); END",
+            "its schema has the trigger z, which zengate did not make",
+        ),
+        ("an index that is gone", "DROP INDEX resets_by_team", "its schema lacks the index resets_by_team"),
+    ] {
+        let world = World::two_chains().await;
+        world.file().sql(plant);
+        let told = world.found(&[]);
+        assert!(told.iter().any(|line| line.contains(found)), "{row}: {told:?}");
+        let started = crate::audit::Trail::start(&world.settings, world.fixture.metrics.clone());
+        let refused = started.err().unwrap_or_else(|| panic!("{row}: it starts")).to_string();
+        assert!(refused.contains("it is damaged"), "{row}: {refused}");
+    }
+}
+
+/// The next start would name it, and its checkpoint vouch for it.
+#[tokio::test]
+async fn what_is_put_behind_the_end_of_a_chain_is_found_once_a_later_one_has_begun() {
+    let mut world = World::new();
+    let trail = world.trail();
+    // As a kill leaves it: without a stop.
+    trail.stop();
+    {
+        let file = world.file();
+        file.sql("DELETE FROM records WHERE writer = 'A' AND sequence > 1");
+    }
+    world.writer(&["ins-1"]).await;
+    {
+        let file = world.file();
+        let before = file.position('A', 1);
+        let forged = format!(
+            r#"{{"v":2,"writer":"{}","sequence":2,"previous":"{}","kind":"refused","time":"2026-11-24T12:00:00.000Z","refused":"policy","team":"a"}}"#,
+            before.writer, before.hash
+        );
+        file.put('A', 2, &record::hash(&forged), &forged);
+    }
+    world.see();
+    let expected = ["writer A, sequence 2: it stands behind the end of its chain"];
+    assert_eq!(world.found(&[]), expected);
+    world.writer(&["ins-2"]).await;
+    assert_eq!(world.found(&[]), expected, "a later start that names it excuses nothing");
 }

@@ -162,6 +162,20 @@ pub(super) struct File {
     writers: Vec<String>,
 }
 
+/// Who tampers puts back what would tell of it.
+impl Drop for File {
+    fn drop(&mut self) {
+        for (name, what) in [("updated", "UPDATE"), ("deleted", "DELETE")] {
+            let made = format!(
+                "CREATE TRIGGER IF NOT EXISTS records_are_never_{name} BEFORE {what} ON records
+                    BEGIN SELECT raise(ABORT, 'the trail is append-only'); END;"
+            );
+            // A test may have taken the table away.
+            _ = self.file.execute_batch(&made);
+        }
+    }
+}
+
 impl File {
     pub(super) fn writer(&self, letter: char) -> &str {
         &self.writers[letter as usize - 'A' as usize]
