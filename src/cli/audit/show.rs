@@ -36,6 +36,8 @@ pub(super) fn run(arguments: &Show, reader: &Reader) -> Result<(), Failure> {
 /// Where it stands, and a line a field. What a program reads is `export`'s.
 fn put(stored: &Stored, lines: &mut Lines) -> bool {
     let Stored { position: Position { writer, sequence, hash }, record } = stored;
+    // The store's own columns are as foreign as a record's text.
+    let (writer, hash) = (shown(writer), shown(hash));
     let Ok(Fields(fields)) = serde_json::from_str(record) else {
         return lines.put(format!("writer {writer}, sequence {sequence}: {}", shown(record)));
     };
