@@ -2,24 +2,26 @@
 //! [`Authorized`] -> [`Permit`].
 
 mod caller;
+mod counters;
 mod gcra;
 mod local;
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::authn::{Call, Identity};
-use crate::authz::{Authorized, PolicyRevision};
+use crate::authz::{Authorized, PolicyRevision, TeamLimits};
 use crate::config::{self, Quota};
 use crate::domain::{InstanceId, TeamName};
 use crate::metrics::Metrics;
 use ipnet::IpNet;
 
 use caller::CallerLimits;
+use counters::{Charge, Counters, Key};
 use gcra::Rate;
-use local::{Charge, Counters, Key};
+use local::Local;
 
 pub use local::Overflow;
 
@@ -73,8 +75,8 @@ pub struct Spent {
 /// ```
 /// use zengate::authz::Authorized;
 /// use zengate::ratelimit::{Limiter, Permit};
-/// fn earn(authorized: Authorized, limiter: &Limiter) -> Option<Permit> {
-///     limiter.admit(authorized).ok()
+/// async fn earn(authorized: Authorized, limiter: &Limiter) -> Option<Permit> {
+///     limiter.admit(authorized).await.ok()
 /// }
 /// ```
 ///
@@ -141,9 +143,8 @@ pub struct Limiter {
     callers: CallerLimits,
     counters: Arc<Counters>,
     /// Apart from the others: strangers fill these.
-    failures: Counters,
+    failures: Local,
     failed_authentications: Rate,
-    epoch: Instant,
     metrics: Arc<Metrics>,
 }
 
@@ -164,18 +165,19 @@ impl Limiter {
     pub fn new(revision: &PolicyRevision, settings: &config::Limits, metrics: Arc<Metrics>) -> Self {
         Self {
             callers: CallerLimits::new(revision),
-            counters: Arc::new(Counters::new(settings.max_keys)),
-            failures: Counters::new(settings.max_keys),
+            counters: Arc::new(Counters::Local(Local::new(settings.max_keys))),
+            failures: Local::new(settings.max_keys),
             failed_authentications: Rate::of(&settings.failed_authentications),
-            epoch: Instant::now(),
             metrics,
         }
     }
 
     /// Whether tokens that were never verified may still come from the client's network.
     pub fn check_network(&self, client: IpAddr) -> Result<(), Spent> {
-        let state = self.failures.peek(&Key::Network(network(client)));
-        self.failed_authentications.charge(state, self.now(), 1).map(drop).map_err(|wait| {
+        let mut asked = [Charge::new(Key::Network(network(client)), self.failed_authentications, 1)];
+        self.failures.peek(&mut asked);
+        let [Charge { rate, state, cells, .. }] = asked;
+        rate.charge(state, self.failures.now(), cells).map(drop).map_err(|wait| {
             let limit = Limit::FailedAuthentications;
             self.metrics.limited(limit.name());
             Spent { limit, retry_after: micros(wait) }
@@ -185,8 +187,8 @@ impl Limiter {
     /// Charges the client's network for a token that was refused. More networks than can be counted are let
     /// through to the signature check, which still refuses: locking all new tokens out would serve an attacker.
     pub fn charge_failure(&self, client: IpAddr) {
-        let mut charge = Charge::new(Key::Network(network(client)), self.failed_authentications, 1);
-        _ = self.failures.charge(&mut [&mut charge], self.now());
+        let charge = Charge::new(Key::Network(network(client)), self.failed_authentications, 1);
+        _ = self.failures.charge(&mut [charge], self.failures.now());
     }
 
     /// Takes a new revision's caller limits over; an unchanged one keeps its state.
@@ -197,8 +199,8 @@ impl Limiter {
     /// Forgets who has everything left. Takes milliseconds: not for the request path.
     pub fn sweep(&self) {
         self.callers.sweep();
-        self.counters.sweep(self.now());
-        self.failures.sweep(self.now());
+        self.counters.sweep();
+        self.failures.sweep(self.failures.now());
     }
 
     /// Charges one call to the user, by the acting team's limit.
@@ -217,28 +219,30 @@ impl Limiter {
     }
 
     /// What is left to the team; charges nothing.
-    pub fn team_standing(&self, revision: &PolicyRevision, team: &TeamName) -> Standing {
+    pub async fn team_standing(&self, revision: &PolicyRevision, team: &TeamName) -> Standing {
         let quota = revision.limits(team).team;
-        let state = self.counters.peek(&Key::Team(team.clone()));
-        standing(Limit::Team, quota, Rate::of(&quota).standing(state, self.now()))
+        let mut asked = [Charge::new(Key::Team(team.clone()), Rate::of(&quota), 0)];
+        let now = self.counters.peek(&mut asked).await;
+        standing(Limit::Team, quota, asked[0].left(now))
     }
 
-    /// What is left of the instance's rest; charges nothing. None: the team's resets need no rest.
-    pub fn cooldown_standing(
+    /// What is left to the team and of the rests of these instances, asked for all at once; charges nothing.
+    pub async fn standings(
         &self,
         revision: &PolicyRevision,
         team: &TeamName,
-        instance: &InstanceId,
-    ) -> Option<Standing> {
-        let rest = revision.limits(team).cooldown?;
-        let state = self.counters.peek(&Key::Cooldown(team.clone(), instance.clone()));
-        let left = Rate::one_in(rest).standing(state, self.now());
-        Some(standing(Limit::Cooldown, one_in(rest), left))
+        instances: impl ExactSizeIterator<Item = &InstanceId>,
+    ) -> Vec<Standings> {
+        let limits = revision.limits(team);
+        let count = instances.len();
+        let mut asked = charges(team, limits, 0, instances);
+        let now = self.counters.peek(&mut asked).await;
+        (0..count).map(|item| Standings::of(limits, &asked, item, now)).collect()
     }
 
     /// Charges the team's quota and the instance's cool-down: both, or neither.
-    pub fn admit(&self, authorized: Authorized) -> Result<Permit, Box<Limited>> {
-        match self.admit_all(vec![authorized]) {
+    pub async fn admit(&self, authorized: Authorized) -> Result<Permit, Box<Limited>> {
+        match self.admit_all(vec![authorized]).await {
             Ok(mut permits) => Ok(permits.pop().expect("as many as were authorized")),
             Err(LimitedAll { mut all, standings, error, .. }) => {
                 let authorized = all.pop().expect("the one that was given");
@@ -248,65 +252,80 @@ impl Limiter {
     }
 
     /// The same for several of one team, each of another instance: all of them, or none.
-    pub fn admit_all(&self, all: Vec<Authorized>) -> Result<Vec<Permit>, LimitedAll> {
+    pub async fn admit_all(&self, all: Vec<Authorized>) -> Result<Vec<Permit>, LimitedAll> {
         let Some(first) = all.first() else { return Ok(Vec::new()) };
         let team = first.seen().call().principal.team();
         let limits = *first.revision().limits(team);
-        let cells = all.len() as u64;
-        let mut for_team = Charge::new(Key::Team(team.clone()), Rate::of(&limits.team), cells);
-        let cooldown = |rest, authorized: &Authorized| {
-            let instance = authorized.seen().call().request.instance.clone();
-            Charge::new(Key::Cooldown(team.clone(), instance), Rate::one_in(rest), 1)
-        };
-        let mut cooldowns: Vec<Charge> = limits
-            .cooldown
-            .map(|rest| all.iter().map(|authorized| cooldown(rest, authorized)).collect())
-            .unwrap_or_default();
-        let now = self.now();
-        let mut charges: Vec<&mut Charge> = std::iter::once(&mut for_team).chain(&mut cooldowns).collect();
-        let result = self.counters.charge(&mut charges, now);
-        let left = |charge: &Charge| charge.rate.standing(charge.state, now);
-        let standings = |item: usize| Standings {
-            team: standing(Limit::Team, limits.team, left(&for_team)),
-            cooldown: limits
-                .cooldown
-                .zip(cooldowns.get(item))
-                .map(|(rest, charge)| standing(Limit::Cooldown, one_in(rest), left(charge))),
-        };
-        let (error, item) = match result {
-            Ok(()) => {
-                let standings: Vec<Standings> = (0..all.len()).map(standings).collect();
-                let mut cooldowns = cooldowns.into_iter();
-                let permits = all.into_iter().zip(standings).map(|(authorized, standings)| {
-                    let team = Charge { key: for_team.key.clone(), cells: 1, ..for_team };
-                    let counters = self.counters.clone();
-                    let charged = Charged { counters, team: Some(team), cooldown: cooldowns.next() };
-                    Permit { authorized, charged, standings }
-                });
-                return Ok(permits.collect());
+        let instances = all.iter().map(|authorized| &authorized.seen().call().request.instance);
+        let mut charges = charges(team, &limits, all.len() as u64, instances);
+        let (error, item, now) = match self.counters.charge(&mut charges).await {
+            Ok(now) => return Ok(self.permits(all, &limits, charges, now)),
+            Err(counters::Refused::Overflow(overflow)) => {
+                return Err(self.uncounted(all, overflow.into(), "capacity"));
             }
-            Err(local::Refused::Overflow(overflow)) => (Error::Overflow(overflow), 0),
-            Err(local::Refused::Spent { charge, wait }) => {
+            Err(counters::Refused::Spent { charge, wait, now }) => {
                 let limit = if charge == 0 { Limit::Team } else { Limit::Cooldown };
-                let spent = Spent { limit, retry_after: micros(wait) };
-                (Error::Spent(spent), charge.saturating_sub(1))
+                (Spent { limit, retry_after: micros(wait) }, charge.saturating_sub(1), now)
             }
         };
-        self.metrics.limited(match error {
-            Error::Spent(spent) => spent.limit.name(),
-            Error::Overflow(_) => "capacity",
-        });
-        let standings = matches!(error, Error::Spent(_)).then(|| standings(item));
-        let rests = |charge: &Charge| charge.rate.charge(charge.state, now, 1).is_err();
-        let resting = cooldowns.iter().enumerate().filter(|(_, charge)| rests(charge)).map(|(item, _)| item);
-        let resting = if matches!(error, Error::Overflow(_)) { Vec::new() } else { resting.collect() };
-        Err(LimitedAll { all, resting, standings, error })
+        self.metrics.limited(error.limit.name());
+        let rests = |charge: &Charge| charge.left(now).remaining == 0;
+        let resting = charges[1..].iter().enumerate().filter(|(_, charge)| rests(charge));
+        Err(LimitedAll {
+            resting: resting.map(|(item, _)| item).collect(),
+            standings: Some(Standings::of(&limits, &charges, item, now)),
+            error: Error::Spent(error),
+            all,
+        })
     }
 
-    /// Microseconds since this process began to count; never backwards.
-    fn now(&self) -> u64 {
-        u64::try_from(self.epoch.elapsed().as_micros()).unwrap_or(u64::MAX)
+    /// One permit each, with its part of the charges.
+    fn permits(
+        &self,
+        all: Vec<Authorized>,
+        limits: &TeamLimits,
+        charges: Vec<Charge>,
+        now: u64,
+    ) -> Vec<Permit> {
+        let standings: Vec<_> =
+            (0..all.len()).map(|item| Standings::of(limits, &charges, item, now)).collect();
+        let mut charges = charges.into_iter();
+        let for_team = charges.next().expect("the team's comes first");
+        let permits = all.into_iter().zip(standings).map(|(authorized, standings)| {
+            let team = Charge { key: for_team.key.clone(), cells: 1, ..for_team };
+            let counters = self.counters.clone();
+            let charged = Charged { counters, team: Some(team), cooldown: charges.next() };
+            Permit { authorized, charged, standings }
+        });
+        permits.collect()
     }
+
+    /// For tests, of what is counted in this process and so never waits.
+    #[cfg(test)]
+    pub fn admit_now(&self, authorized: Authorized) -> Result<Permit, Box<Limited>> {
+        futures_util::FutureExt::now_or_never(self.admit(authorized)).expect("nothing is waited for")
+    }
+
+    fn uncounted(&self, all: Vec<Authorized>, error: Error, limit: &'static str) -> LimitedAll {
+        self.metrics.limited(limit);
+        LimitedAll { all, resting: Vec::new(), standings: None, error }
+    }
+}
+
+/// Of so many cells of the team, then of one of each instance where the team's resets need a rest.
+fn charges<'i>(
+    team: &TeamName,
+    limits: &TeamLimits,
+    cells: u64,
+    instances: impl ExactSizeIterator<Item = &'i InstanceId>,
+) -> Vec<Charge> {
+    let mut charges = Vec::with_capacity(1 + instances.len());
+    charges.push(Charge::new(Key::Team(team.clone()), Rate::of(&limits.team), cells));
+    if let Some(rest) = limits.cooldown {
+        let cooldown = |instance: &InstanceId| Key::Cooldown(team.clone(), instance.clone());
+        charges.extend(instances.map(|instance| Charge::new(cooldown(instance), Rate::one_in(rest), 1)));
+    }
+    charges
 }
 
 impl Permit {
@@ -358,6 +377,21 @@ impl Share {
 }
 
 impl Standings {
+    /// Of the item in this place among [`charges`].
+    fn of(limits: &TeamLimits, charges: &[Charge], item: usize, now: u64) -> Self {
+        let cooldown = limits.cooldown.zip(charges.get(1 + item));
+        Self {
+            team: standing(Limit::Team, limits.team, charges[0].left(now)),
+            cooldown: cooldown
+                .map(|(rest, charge)| standing(Limit::Cooldown, one_in(rest), charge.left(now))),
+        }
+    }
+
+    /// Of the limits that are spent.
+    pub fn spent(&self) -> impl Iterator<Item = Limit> {
+        self.iter().filter(|standing| standing.remaining == 0).map(|standing| standing.limit)
+    }
+
     /// The team's, and the instance's cool-down where the team's resets need a rest.
     pub fn iter(&self) -> impl Iterator<Item = &Standing> {
         std::iter::once(&self.team).chain(&self.cooldown)

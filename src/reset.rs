@@ -10,13 +10,12 @@ use tokio::sync::Semaphore;
 
 use crate::audit::{About, Facts, Receipt, Refused as Why, Trail, Unopened};
 use crate::authn::{Call, Identity};
-use crate::authz::{Authorized, Denied, Policies, PolicyRevision};
-use crate::domain::TeamName;
+use crate::authz::{Authorized, Denied, Policies};
 use crate::http::Unsendable;
 use crate::idempotency::InFlight;
 use crate::inventory::{Agent, Attributes, Blind, Inventory, Seen, Unseen};
 use crate::metrics::Metrics;
-use crate::ratelimit::{self, Limit, Limited, Limiter, Permit};
+use crate::ratelimit::{self, Limit, Limited, Limiter, Permit, Standings};
 use crate::zenlayer::{LateOutcome, Sent, Zenlayer};
 
 pub use batch::{Orders, Queue, RefusedBatch, Settled};
@@ -144,7 +143,7 @@ impl Gateway {
             (authorized, Turn::First(place)) => (authorized, place),
             (_, Turn::Again(replay)) => return Ok(Done::Again(replay)),
         };
-        let permit = match self.limiter.admit(ready(authorized)?) {
+        let permit = match self.limiter.admit(ready(authorized)?).await {
             Ok(permit) => permit,
             Err(limited) => return keyed::limited(&self.trail, limited).await,
         };
@@ -186,15 +185,24 @@ impl Gateway {
             seen => seen?,
         };
         let team = seen.call().principal.team().clone();
-        let obstacles = |told: &Attributes| obstacles(&self.limiter, &self.policies.current(), &team, told);
+        let revision = self.policies.current();
+        let obstacles = async |told: &Attributes| {
+            let left = self.limiter.standings(&revision, &team, std::iter::once(&told.id)).await;
+            obstacles(told, left.first())
+        };
         match self.authorize(seen) {
-            Ok(authorized) => match authorized.seen().attributes().map(|told| obstacles(told)) {
-                Some(met) => Ok(Trial { decision: Ok(authorized), obstacles: Some(met) }),
-                None => Err(Refused::NotFound(Box::new(authorized))),
-            },
+            Ok(authorized) => {
+                let Some(told) = authorized.seen().attributes() else {
+                    return Err(Refused::NotFound(Box::new(authorized)));
+                };
+                let obstacles = Some(obstacles(told).await);
+                Ok(Trial { decision: Ok(authorized), obstacles })
+            }
             Err(Refused::Denied(denied)) => {
-                let viewed = denied.seen.attributes().filter(|_| denied.explanation.is_some());
-                let obstacles = viewed.map(|told| obstacles(told));
+                let obstacles = match denied.seen.attributes().filter(|_| denied.explanation.is_some()) {
+                    Some(told) => Some(obstacles(told).await),
+                    None => None,
+                };
                 Ok(Trial { decision: Err(Some(denied)), obstacles })
             }
             Err(refused) => Err(refused),
@@ -261,17 +269,12 @@ fn unready(told: &Attributes) -> impl Iterator<Item = Unready> + use<> {
     status.into_iter().chain(agent)
 }
 
-/// What would stop a reset of the instance that policy permits.
-pub fn obstacles(
-    limiter: &Limiter,
-    revision: &PolicyRevision,
-    team: &TeamName,
-    told: &Attributes,
-) -> Vec<Blocker> {
-    let resting = limiter.cooldown_standing(revision, team, &told.id).is_some_and(|rest| rest.remaining == 0);
-    let spent = limiter.team_standing(revision, team).remaining == 0;
-    let unready = unready(told).map(Blocker::Unready);
-    unready.chain(resting.then_some(Blocker::Cooldown)).chain(spent.then_some(Blocker::Quota)).collect()
+/// What would stop a reset of the instance that policy permits, by what is left of its quotas.
+pub fn obstacles(told: &Attributes, left: Option<&Standings>) -> Vec<Blocker> {
+    let spent = |limit| left.is_some_and(|left| left.spent().any(|spent| spent == limit));
+    let resting = spent(Limit::Cooldown).then_some(Blocker::Cooldown);
+    let quota = spent(Limit::Team).then_some(Blocker::Quota);
+    unready(told).map(Blocker::Unready).chain(resting).chain(quota).collect()
 }
 
 impl Blocker {

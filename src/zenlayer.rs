@@ -220,7 +220,7 @@ mod tests {
         System::new().block_on(async {
             let endpoint = Endpoint::new(&config.upstream, metrics.clone()).expect("no TLS");
             let zenlayer = Zenlayer::new(Client::new(Arc::new(endpoint)), &config.upstream, metrics.clone());
-            let permit = limiter.admit(authorized("a", "ins-1", "")).expect("within all quotas");
+            let permit = limiter.admit_now(authorized("a", "ins-1", "")).expect("within all quotas");
             // Decided for another host than requests go to.
             let intent = trail.open(permit, &Target::for_test()).await.expect("opened");
             let slot = zenlayer.reserve(&"a".parse().expect("a name")).await.expect("the account is idle");
@@ -241,7 +241,7 @@ mod tests {
         assert_eq!((&outcome["attempts"], outcome.get("upstreamMs")), (&0.into(), None));
         let text = String::from_utf8(metrics.encode()).expect("text");
         assert!(text.contains("zengate_upstream_digest_mismatches_total 1"), "{text}");
-        assert!(limiter.admit(authorized("a", "ins-1", "")).is_ok(), "the charge came back");
+        assert!(limiter.admit_now(authorized("a", "ins-1", "")).is_ok(), "the charge came back");
     }
 
     #[test]

@@ -280,7 +280,7 @@ async fn tried(
     if instances.iter().all(|one| one.allowed) && size > burst as usize {
         return Err(refusal::too_large(burst));
     }
-    let team = gateway.limiter.team_standing(&revision, principal.team());
+    let team = gateway.limiter.team_standing(&revision, principal.team()).await;
     let mut blockers: Vec<_> = instances.iter().flat_map(|one| one.blockers.iter().copied()).collect();
     // Room for one of them is not room for all.
     let spent = (team.remaining as usize) < size;

@@ -94,8 +94,8 @@ pub async fn edge<B: MessageBody + 'static>(
     };
     let (http, response) = response.into_parts();
     let (mut response, problem) = finish(response, &context);
-    let gateway = http.app_data::<web::Data<Gateway>>().expect("`app` gives it to every worker");
-    put_headers(&http, &mut response, &context, gateway);
+    let standings = standings(&http, &context).await;
+    put_headers(&http, &mut response, &context, &standings);
     let route = http.match_pattern();
     let route = route.as_deref().unwrap_or("unmatched");
     let method = shown(http.method());
@@ -153,11 +153,26 @@ fn of_actix(error: &dyn ResponseError) -> Problem {
     }
 }
 
+/// What is left of the caller's limit, and of the acting team's.
+async fn standings(http: &actix_web::HttpRequest, context: &Context) -> Vec<Standing> {
+    let gateway = http.app_data::<web::Data<Gateway>>().expect("`app` gives it to every worker");
+    let (caller, team) = {
+        let noted = context.0.noted.borrow();
+        (noted.caller, noted.team.clone())
+    };
+    let Some(caller) = caller else { return Vec::new() };
+    let mut standings = vec![caller];
+    if let Some(team) = team {
+        standings.push(gateway.limiter.team_standing(&gateway.policies.current(), &team).await);
+    }
+    standings
+}
+
 fn put_headers(
     http: &actix_web::HttpRequest,
     response: &mut HttpResponse,
     context: &Context,
-    gateway: &Gateway,
+    standings: &[Standing],
 ) {
     let headers = response.headers_mut();
     let id = HeaderValue::try_from(context.origin().request_id.as_str()).expect("an id is visible ASCII");
@@ -166,14 +181,13 @@ fn put_headers(
     if http.path().starts_with("/v1/") {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
-    let noted = context.0.noted.borrow();
-    let Some(caller) = noted.caller else { return };
-    let team =
-        noted.team.as_ref().map(|team| gateway.limiter.team_standing(&gateway.policies.current(), team));
-    let standings = || std::iter::once(&caller).chain(&team);
-    let policy = standings()
+    if standings.is_empty() {
+        return;
+    }
+    let policy = standings
+        .iter()
         .map(|s| format!(r#""{}";q={};w={}"#, s.limit.name(), s.quota.requests, s.quota.period.as_secs()));
-    let left = standings().map(|s| {
+    let left = standings.iter().map(|s| {
         format!(r#""{}";r={};t={}"#, s.limit.name(), s.remaining, s.reset.as_secs_f64().ceil() as u64)
     });
     for (name, items) in [("ratelimit-policy", policy.collect::<Vec<_>>()), ("ratelimit", left.collect())] {

@@ -53,7 +53,7 @@ pub(super) async fn list(
     let principal = caller.acting(&request)?;
     let turn = shared.turn().await?;
     let eye = Eye::of(&gateway, gateway.policies.viewer(&principal, context.origin()));
-    let listing = Listing { filter, limit, after, eye };
+    let listing = Listing { filter, limit, after, eye: eye.clone() };
     // Thousands of decisions: not on a thread that others wait for.
     let made = web::block(move || {
         let _turn = turn;
@@ -63,6 +63,7 @@ pub(super) async fn list(
     let page = made.await.map_err(failed)?;
     let (items, next) =
         page.ok_or_else(|| Problem::unavailable("The inventory is not loaded yet. Try again."))?;
+    let items = eye.look_at(&items).await;
     let next_cursor = next.map(|id| shared.cursors.seal(LIST, id.as_str()));
     Ok(HttpResponse::Ok().json(PageView { items, next_cursor }))
 }
@@ -114,7 +115,7 @@ pub(super) async fn read(
         return Err(refusal::not_viewable());
     }
     match (known, failed) {
-        (Some(known), _) => Ok(HttpResponse::Ok().json(eye.look(&known))),
+        (Some(known), _) => Ok(HttpResponse::Ok().json(eye.look(known).await)),
         (None, Some(error)) => Err(Blind::Failed { error, charged }.into()),
         (None, None) => Err(Problem::new(Kind::NotFound, "Zenlayer has no instance with this id.")),
     }

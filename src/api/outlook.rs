@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use crate::authz::Viewer;
 use crate::domain::{InstanceId, rfc3339};
 use crate::inventory::{Agent, Attributes, Known, Mirror};
-use crate::ratelimit::Limiter;
+use crate::ratelimit::{Limiter, Standings};
 use crate::reset::{Blocker, Gateway, obstacles};
 
 /// Instances that one page looks at, at most; what it does not reach is behind its cursor.
@@ -105,9 +105,17 @@ pub(super) struct Listing {
     pub(super) eye: Eye,
 }
 
+/// An instance that the caller may view.
+pub(super) struct Viewed {
+    known: Known,
+    /// Policy permits to reset it.
+    allowed: bool,
+}
+
 /// One caller's view of instances.
+#[derive(Clone)]
 pub(super) struct Eye {
-    pub(super) viewer: Viewer,
+    pub(super) viewer: Arc<Viewer>,
     limiter: Arc<Limiter>,
     mirror: Arc<Mirror>,
 }
@@ -129,7 +137,7 @@ impl Filter {
 
 impl Listing {
     /// The page, and where the next goes on, if it may hold something. None: nothing is known yet.
-    pub(super) fn page(&self) -> Option<(Vec<InstanceView>, Option<InstanceId>)> {
+    pub(super) fn page(&self) -> Option<(Vec<Viewed>, Option<InstanceId>)> {
         let snapshot = self.eye.mirror.snapshot()?;
         let rest = snapshot.after(self.after.as_ref());
         let mut items = Vec::new();
@@ -144,7 +152,7 @@ impl Listing {
                 let last = &rest[end.unwrap_or(place)].attributes;
                 return Some((items, Some(last.id.clone())));
             }
-            items.push(self.eye.look(known));
+            items.push(self.eye.judged(known.clone()));
             end = Some(place);
         }
         let more = rest.len() > MOST_EXAMINED;
@@ -154,6 +162,7 @@ impl Listing {
 
 impl Eye {
     pub(super) fn of(gateway: &Gateway, viewer: Viewer) -> Self {
+        let viewer = Arc::new(viewer);
         Self { viewer, limiter: gateway.limiter.clone(), mirror: gateway.inventory.mirror().clone() }
     }
 
@@ -161,11 +170,26 @@ impl Eye {
         self.mirror.snapshot()?.get(id).cloned()
     }
 
+    fn judged(&self, known: Known) -> Viewed {
+        Viewed { allowed: self.viewer.may_reset(&known.attributes), known }
+    }
+
     /// The instance as the caller sees it.
-    pub(super) fn look(&self, known: &Known) -> InstanceView {
-        let told = &known.attributes;
-        let allowed = self.viewer.may_reset(told);
-        let mut met = obstacles(&self.limiter, self.viewer.revision(), self.viewer.team(), told);
+    pub(super) async fn look(&self, known: Known) -> InstanceView {
+        self.look_at(&[self.judged(known)]).await.pop().expect("as many as were given")
+    }
+
+    /// The same of several, whose quotas are asked for at once.
+    pub(super) async fn look_at(&self, viewed: &[Viewed]) -> Vec<InstanceView> {
+        let ids = viewed.iter().map(|viewed| &viewed.known.attributes.id);
+        let left = self.limiter.standings(self.viewer.revision(), self.viewer.team(), ids).await;
+        viewed.iter().enumerate().map(|(place, viewed)| self.shown(viewed, left.get(place))).collect()
+    }
+
+    fn shown(&self, viewed: &Viewed, left: Option<&Standings>) -> InstanceView {
+        let Viewed { known, allowed } = viewed;
+        let (told, allowed) = (&known.attributes, *allowed);
+        let mut met = obstacles(told, left);
         met.extend((!self.mirror.is_fresh(known)).then_some(Blocker::Stale));
         let reset = Outlook { allowed, ready: met.is_empty(), blockers: blockers(allowed, &met) };
         let text = |text: &Arc<str>| (!matches!(&**text, "" | "UNKNOWN")).then(|| text.to_string());

@@ -19,6 +19,7 @@ use super::{Shared, body, idempotency, refusal, wiped};
 use crate::audit::{ReadError, Refused as Why, caller_facts};
 use crate::authn::Call;
 use crate::domain::{InstanceId, NewPassword, ResetId, TeamName};
+use crate::ratelimit::Standings;
 use crate::reset::{Done, Gateway, Refused, Replay, Trial};
 
 /// What a reset would meet; nothing was sent or charged.
@@ -154,9 +155,9 @@ async fn tried(context: &Context, gateway: &Gateway, call: Call) -> Result<DryRu
         Err(None) => None,
     };
     let revision = gateway.policies.current();
+    let left = gateway.limiter.standings(&revision, &team, std::iter::once(&instance)).await;
     let standings = context.caller_standing().into_iter();
-    let standings = standings.chain([gateway.limiter.team_standing(&revision, &team)]);
-    let standings = standings.chain(gateway.limiter.cooldown_standing(&revision, &team, &instance));
+    let standings = standings.chain(left.iter().flat_map(Standings::iter).copied());
     let allowed = decision.is_ok();
     Ok(DryRun {
         allowed,

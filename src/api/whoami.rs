@@ -99,10 +99,11 @@ pub(super) async fn whoami(
     };
     let texts = |option: Option<&str>| option.map(str::to_owned);
     let identity = &caller.identity;
-    let standings = Context::of(&request)
-        .caller_standing()
-        .into_iter()
-        .chain(team.map(|team| gateway.limiter.team_standing(&gateway.policies.current(), team)));
+    let left = match team {
+        Some(team) => Some(gateway.limiter.team_standing(&gateway.policies.current(), team).await),
+        None => None,
+    };
+    let standings = Context::of(&request).caller_standing().into_iter().chain(left);
     Ok(HttpResponse::Ok().json(Whoami {
         issuer: identity.issuer().to_string(),
         subject: identity.subject().to_owned(),

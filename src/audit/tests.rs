@@ -41,20 +41,20 @@ impl Fixture {
     }
 
     pub(super) fn permit(&self, instance: &str) -> Permit {
-        self.limiter.admit(authorized("a", instance, "")).expect("within all quotas")
+        self.limiter.admit_now(authorized("a", instance, "")).expect("within all quotas")
     }
 
     /// Of a reset whose password was made up, and sealed as `jwe`.
     fn sealed_permit(&self, instance: &str, jwe: &str) -> Permit {
         let password = Password::parse("Abcd~1234".to_owned()).expect("a password").into();
         let password = NewPassword::Sealed(password, jwe.to_owned());
-        self.limiter.admit(authorized_to_set("a", instance, "", password)).expect("within all quotas")
+        self.limiter.admit_now(authorized_to_set("a", instance, "", password)).expect("within all quotas")
     }
 
     /// Of an item of a batch.
     fn batch_permit(&self, instance: &str, batch: crate::domain::Batch) -> Permit {
         let authorized = authorized_in_batch("a", instance, batch);
-        self.limiter.admit(authorized).expect("within all quotas")
+        self.limiter.admit_now(authorized).expect("within all quotas")
     }
 
     pub(crate) fn keyed_permit(&self, instance: &str, key: &str, byte: u8) -> Permit {
@@ -63,7 +63,7 @@ impl Fixture {
 
     /// Of a request by this key, which the byte tells from others.
     pub(crate) fn keyed(&self, instance: &str, key: &str, byte: u8) -> Result<Permit, Box<Limited>> {
-        self.limiter.admit(authorized_by("a", instance, "", |call| call.key = Some(keyed(key, byte))))
+        self.limiter.admit_now(authorized_by("a", instance, "", |call| call.key = Some(keyed(key, byte))))
     }
 
     pub(super) fn records(&self) -> Vec<Value> {
@@ -158,7 +158,7 @@ async fn an_intent_that_is_dropped_is_closed_as_unknown_and_keeps_its_charge() {
     assert!(records[2]["totalMs"].is_u64(), "{records:#?}");
     assert_eq!((records[2].get("attempts"), records[2].get("upstreamMs")), (None, None), "nobody can tell");
     assert_eq!(trail.reset(id).await.expect("readable").map(|r| r.status), Some(Status::Unknown));
-    assert!(fixture.limiter.admit(authorized("a", "ins-1", "")).is_err(), "the cool-down holds");
+    assert!(fixture.limiter.admit_now(authorized("a", "ins-1", "")).is_err(), "the cool-down holds");
     let text = String::from_utf8(fixture.metrics.encode()).expect("text");
     assert!(text.contains(r#"zengate_resets_total{outcome="unknown"} 1"#), "{text}");
 }
@@ -189,9 +189,9 @@ async fn a_batch_is_queued_whole_and_each_of_it_sent_left_or_dropped() {
     let ends: Vec<_> = read.iter().map(|reset| (reset.status, reset.cause.as_deref())).collect();
     let unsent = |cause| (Status::NotSent, Some(cause));
     assert_eq!(ends, [(Status::Accepted, None), unsent("busy"), unsent("abandoned")]);
-    assert!(fixture.limiter.admit(authorized("a", "ins-1", "")).is_err(), "its rest is kept");
+    assert!(fixture.limiter.admit_now(authorized("a", "ins-1", "")).is_err(), "its rest is kept");
     for given_back in ["ins-2", "ins-3"] {
-        assert!(fixture.limiter.admit(authorized("a", given_back, "")).is_ok(), "{given_back}");
+        assert!(fixture.limiter.admit_now(authorized("a", given_back, "")).is_ok(), "{given_back}");
     }
     assert!(fixture.good(), "and the table of resets is what the records say");
 }

@@ -11,7 +11,9 @@ fn limiter(max_keys: usize) -> Limiter {
 
 fn left(limiter: &Limiter) -> u32 {
     let revision = crate::authz::tests::revision_with("x", LIMITS);
-    limiter.team_standing(&revision, &"a".parse().expect("a name")).remaining
+    let team = "a".parse().expect("a name");
+    let standing = limiter.team_standing(&revision, &team);
+    futures_util::FutureExt::now_or_never(standing).expect("nothing is waited for").remaining
 }
 
 fn remaining(standings: &Standings) -> Vec<(Limit, u32)> {
@@ -28,31 +30,31 @@ fn spent(refused: Result<Permit, Box<Limited>>) -> Limit {
 #[test]
 fn a_permit_that_does_not_become_an_intent_gives_all_back() {
     let limiter = limiter(100);
-    let permit = limiter.admit(authorized("a", "ins-1", LIMITS)).expect("admitted");
+    let permit = limiter.admit_now(authorized("a", "ins-1", LIMITS)).expect("admitted");
     assert_eq!(left(&limiter), 1);
     drop(permit);
     assert_eq!(left(&limiter), 2);
-    assert!(limiter.admit(authorized("a", "ins-1", LIMITS)).is_ok(), "the cool-down came back too");
+    assert!(limiter.admit_now(authorized("a", "ins-1", LIMITS)).is_ok(), "the cool-down came back too");
 }
 
 #[test]
 fn what_is_kept_follows_the_outcome() {
     let limiter = limiter(100);
-    let charged = || limiter.admit(authorized("a", "ins-1", LIMITS)).map(|permit| permit.into_parts().1);
+    let charged = || limiter.admit_now(authorized("a", "ins-1", LIMITS)).map(|permit| permit.into_parts().1);
     charged().expect("admitted").give_back();
     assert_eq!(left(&limiter), 2, "not sent: all comes back");
     charged().expect("admitted").keep_team();
     assert_eq!(left(&limiter), 1, "rejected: the team's quota is spent");
     charged().expect("the cool-down came back").keep();
     assert_eq!(left(&limiter), 0);
-    assert_eq!(spent(limiter.admit(authorized("a", "ins-2", LIMITS))), Limit::Team);
+    assert_eq!(spent(limiter.admit_now(authorized("a", "ins-2", LIMITS))), Limit::Team);
 }
 
 #[test]
 fn all_quotas_are_charged_or_none() {
     let limiter = limiter(100);
-    let kept = limiter.admit(authorized("a", "ins-1", LIMITS)).expect("admitted");
-    assert_eq!(spent(limiter.admit(authorized("a", "ins-1", LIMITS))), Limit::Cooldown);
+    let kept = limiter.admit_now(authorized("a", "ins-1", LIMITS)).expect("admitted");
+    assert_eq!(spent(limiter.admit_now(authorized("a", "ins-1", LIMITS))), Limit::Cooldown);
     assert_eq!(left(&limiter), 1, "the refused one cost the team nothing");
     drop(kept);
 }
@@ -60,7 +62,7 @@ fn all_quotas_are_charged_or_none() {
 #[test]
 fn a_permit_and_a_refusal_tell_what_is_left() {
     let limiter = limiter(100);
-    let admit = |instance| limiter.admit(authorized("a", instance, LIMITS));
+    let admit = |instance| limiter.admit_now(authorized("a", instance, LIMITS));
     let kept = admit("ins-1").expect("admitted");
     assert_eq!(remaining(kept.standings()), [(Limit::Team, 1), (Limit::Cooldown, 0)]);
     let refused = admit("ins-1").expect_err("it rests");
@@ -71,7 +73,7 @@ fn a_permit_and_a_refusal_tell_what_is_left() {
     let refused = admit("ins-3").expect_err("the team's quota is spent");
     let left = refused.standings.map(|standings| remaining(&standings));
     assert_eq!(left, Some(vec![(Limit::Team, 0), (Limit::Cooldown, 1)]));
-    let restless = limiter.admit(authorized("b", "ins-1", "[default]\ninstance_cooldown_seconds = 0\n"));
+    let restless = limiter.admit_now(authorized("b", "ins-1", "[default]\ninstance_cooldown_seconds = 0\n"));
     let restless = restless.expect("admitted");
     assert_eq!(restless.standings().iter().map(|standing| standing.limit).collect::<Vec<_>>(), [Limit::Team]);
 }
@@ -79,11 +81,14 @@ fn a_permit_and_a_refusal_tell_what_is_left() {
 #[test]
 fn more_keys_than_are_counted_refuse_instead_of_forgetting() {
     let limiter = limiter(2);
-    let first = limiter.admit(authorized("a", "ins-1", LIMITS)).expect("admitted");
-    let refused = limiter.admit(authorized("a", "ins-2", LIMITS)).expect_err("no room");
+    let first = limiter.admit_now(authorized("a", "ins-1", LIMITS)).expect("admitted");
+    let refused = limiter.admit_now(authorized("a", "ins-2", LIMITS)).expect_err("no room");
     assert_eq!((refused.error, refused.standings), (Error::Overflow(Overflow), None));
     drop(first);
-    assert!(limiter.admit(authorized("a", "ins-2", LIMITS)).is_ok(), "what is all there again makes room");
+    assert!(
+        limiter.admit_now(authorized("a", "ins-2", LIMITS)).is_ok(),
+        "what is all there again makes room"
+    );
 }
 
 #[test]

@@ -128,7 +128,7 @@ impl Gateway {
             let first = all.into_iter().next().expect("a batch has resets");
             return Err(RefusedBatch::Full(Box::new(first)));
         };
-        let permits = match self.limiter.admit_all(all) {
+        let permits = match self.limiter.admit_all(all).await {
             Ok(permits) => permits,
             Err(limited) => return self.limited(limited, key).await,
         };

@@ -56,7 +56,7 @@ impl Fixture {
     /// Of an instance that no other permit is of.
     fn permit(&self) -> Permit {
         let id = ResetId::generate();
-        self.limiter.admit(authorized("a", &format!("ins-{id}"), LIMITS)).expect("within all quotas")
+        self.limiter.admit_now(authorized("a", &format!("ins-{id}"), LIMITS)).expect("within all quotas")
     }
 
     fn reader(&self) -> Reader {
@@ -386,7 +386,7 @@ fn one_bad_record_keeps_no_other_from_landing() {
         let expected = if n == 7 { Status::Sent } else { Status::Accepted };
         assert_eq!(status(&reader, ids[n]), Some(expected), "{n}");
     }
-    let bad = fixture.limiter.admit(authorized("a", "ins-poison", LIMITS)).expect("within all quotas");
+    let bad = fixture.limiter.admit_now(authorized("a", "ins-poison", LIMITS)).expect("within all quotas");
     let good = fixture.permit();
     let target = Target::for_test();
     let (bad, good) =
@@ -501,7 +501,7 @@ fn of_two_replicas_one_has_a_key_and_no_other_record_is_refused_for_it() {
         let id = ResetId::generate();
         fixture
             .limiter
-            .admit(authorized_by("a", &format!("ins-{id}"), LIMITS, change))
+            .admit_now(authorized_by("a", &format!("ins-{id}"), LIMITS, change))
             .expect("within quotas")
     };
     let mut lost = 0;
