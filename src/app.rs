@@ -25,7 +25,7 @@ use crate::http::{Client, Endpoint, TlsFault};
 use crate::idempotency::{FingerprintKeys, InFlight, KeyFault};
 use crate::inventory::Mirror;
 use crate::metrics::Metrics;
-use crate::ratelimit::Limiter;
+use crate::ratelimit::{self, Limiter};
 use crate::telemetry::{self, LogError};
 
 use certificate::Certificate;
@@ -89,6 +89,8 @@ pub enum StartError {
     #[error(transparent)]
     Trail(#[from] OpenError),
     #[error(transparent)]
+    Limits(#[from] ratelimit::StartFault),
+    #[error(transparent)]
     IdempotencyKey(#[from] KeyFault),
     #[error("{key}: cannot listen on {address}: {source}")]
     Listen { key: &'static str, address: SocketAddr, source: std::io::Error },
@@ -135,7 +137,7 @@ impl App {
     pub fn start(config: Config) -> Result<Self, StartError> {
         let Loaded { authenticator, revision, endpoint, certificate, metrics } =
             load(&config).map_err(StartError::Unusable)?;
-        let limiter = Arc::new(Limiter::new(&revision, &config.limits, metrics.clone()));
+        let limiter = Arc::new(Limiter::start(&revision, &config.limits, metrics.clone())?);
         tracing::info!(policy.revision = %revision.id(), teams = revision.team_count(), "the policies are loaded");
         let callers = bind("server.listen", config.server.listen)?;
         let operations = bind("operations.listen", config.operations.listen)?;

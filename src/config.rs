@@ -8,10 +8,13 @@ mod cors;
 mod file;
 mod idempotency;
 mod issuers;
+mod limits;
 mod postgres;
 mod reader;
+mod redis;
 mod sections;
 mod upstream;
+mod url;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,13 +25,16 @@ pub use cors::{Cors, OriginFault, WebOrigin};
 pub use file::{create_secret, read_file, read_text};
 pub use idempotency::Idempotency;
 pub use issuers::{FetchUrl, Fetching, Issuer, KeySource, SignatureAlgorithm, TeamPattern, check_secret};
-pub use postgres::{PostgresHost, PostgresTls, PostgresUrl, UrlFault};
+pub use limits::{Limits, OnRedisLoss, RedisLimits};
+pub use postgres::{PostgresTls, PostgresUrl};
 pub use reader::{Fault, Reader, Table, without_line_end};
+pub use redis::RedisUrl;
 pub use sections::{
-    Audit, AuditSink, AuditStore, Generated, Inventory, Limits, Operations, Policies, Quota, Secret, Server,
+    Audit, AuditSink, AuditStore, Generated, Inventory, Operations, Policies, Quota, Secret, Server,
     ServerTls, Telemetry, Tickets, Tokens,
 };
 pub use upstream::{AccessKey, Budget, KeyFiles, SignedHeader, Upstream};
+pub use url::{Host, UrlFault};
 
 use crate::domain::IssuerName;
 

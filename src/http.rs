@@ -25,7 +25,7 @@ pub use credentials::Credentials;
 pub use fetch::{FetchFault, Fetcher};
 pub use signature::Signer;
 pub use target::{Digest, Target};
-pub use tls::TlsFault;
+pub use tls::{TlsFault, client as tls_client};
 
 use account::Account;
 use circuit::Circuit;

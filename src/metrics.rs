@@ -35,6 +35,8 @@ pub struct Metrics {
     decisions: IntCounterVec,
     policy_errors: IntCounter,
     limited: IntCounterVec,
+    redis_up: IntGaugeVec,
+    redis_failures: IntCounterVec,
     keys_met: IntCounterVec,
     resets: IntCounterVec,
     upstream_requests: IntCounterVec,
@@ -177,6 +179,13 @@ impl Metrics {
                 "Decisions refused since a policy could not be evaluated.",
             ),
             limited: counters("zengate_limited_total", "Requests refused by a limit.", &["limit"]),
+            // Without a label it is one series, and none where no Redis counts.
+            redis_up: gauges("zengate_redis_up", "1 if Redis counts the quotas, 0 while it is away.", &[]),
+            redis_failures: counters(
+                "zengate_redis_failures_total",
+                "Calls to Redis that came to nothing, by why.",
+                &["reason"],
+            ),
             keys_met: counters(
                 "zengate_idempotency_keys_met_total",
                 "Requests by an idempotency key that was known, by what came of it.",
@@ -398,9 +407,20 @@ impl Metrics {
         self.policy_errors.inc();
     }
 
-    /// A limit refused: `caller`, `team`, `cooldown`, `failed-authentications`, `lookups` or `capacity`.
+    /// A limit refused: `caller`, `team`, `cooldown`, `failed-authentications`, `lookups`,
+    /// `capacity` or `redis`.
     pub fn limited(&self, limit: &'static str) {
         self.limited.with_label_values(&[limit]).inc();
+    }
+
+    /// Redis counts the quotas, or is away.
+    pub fn redis_is(&self, up: bool) {
+        self.redis_up.with_label_values(NO_LABELS).set(i64::from(up));
+    }
+
+    /// A call to Redis came to nothing: `timeout`, `error`, `away` (none was made) or `queue` (of give-backs, full).
+    pub fn redis_failed(&self, reason: &'static str) {
+        self.redis_failures.with_label_values(&[reason]).inc();
     }
 
     /// An idempotency key was known: `replayed`, `in-flight` or `reused`.

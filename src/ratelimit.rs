@@ -5,6 +5,7 @@ mod caller;
 mod counters;
 mod gcra;
 mod local;
+mod redis;
 
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -22,8 +23,10 @@ use caller::CallerLimits;
 use counters::{Charge, Counters, Key};
 use gcra::Rate;
 use local::Local;
+use redis::Redis;
 
 pub use local::Overflow;
+pub use redis::{Away, StartFault};
 
 /// A limit, as answers and metrics name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,6 +139,8 @@ pub enum Error {
     Spent(Spent),
     #[error("no more quotas can be counted (limits.max_keys)")]
     Overflow(#[from] Overflow),
+    #[error(transparent)]
+    Away(#[from] Away),
 }
 
 /// All limits of one process.
@@ -161,15 +166,23 @@ impl Limit {
 }
 
 impl Limiter {
-    /// An empty state under `settings` and the limits of `revision`.
-    pub fn new(revision: &PolicyRevision, settings: &config::Limits, metrics: Arc<Metrics>) -> Self {
-        Self {
+    /// An empty state, or Redis', under `settings` and the limits of `revision`.
+    pub fn start(
+        revision: &PolicyRevision,
+        settings: &config::Limits,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, StartFault> {
+        let counters = match &settings.redis {
+            None => Counters::Local(Local::new(settings.max_keys)),
+            Some(redis) => Counters::Redis(Redis::start(redis, settings.max_keys, metrics.clone())?),
+        };
+        Ok(Self {
             callers: CallerLimits::new(revision),
-            counters: Arc::new(Counters::Local(Local::new(settings.max_keys))),
+            counters: Arc::new(counters),
             failures: Local::new(settings.max_keys),
             failed_authentications: Rate::of(&settings.failed_authentications),
             metrics,
-        }
+        })
     }
 
     /// Whether tokens that were never verified may still come from the client's network.
@@ -219,11 +232,11 @@ impl Limiter {
     }
 
     /// What is left to the team; charges nothing.
-    pub async fn team_standing(&self, revision: &PolicyRevision, team: &TeamName) -> Standing {
+    pub async fn team_standing(&self, revision: &PolicyRevision, team: &TeamName) -> Result<Standing, Away> {
         let quota = revision.limits(team).team;
         let mut asked = [Charge::new(Key::Team(team.clone()), Rate::of(&quota), 0)];
-        let now = self.counters.peek(&mut asked).await;
-        standing(Limit::Team, quota, asked[0].left(now))
+        let now = self.counters.peek(&mut asked).await?;
+        Ok(standing(Limit::Team, quota, asked[0].left(now)))
     }
 
     /// What is left to the team and of the rests of these instances, asked for all at once; charges nothing.
@@ -232,12 +245,12 @@ impl Limiter {
         revision: &PolicyRevision,
         team: &TeamName,
         instances: impl ExactSizeIterator<Item = &InstanceId>,
-    ) -> Vec<Standings> {
+    ) -> Result<Vec<Standings>, Away> {
         let limits = revision.limits(team);
         let count = instances.len();
         let mut asked = charges(team, limits, 0, instances);
-        let now = self.counters.peek(&mut asked).await;
-        (0..count).map(|item| Standings::of(limits, &asked, item, now)).collect()
+        let now = self.counters.peek(&mut asked).await?;
+        Ok((0..count).map(|item| Standings::of(limits, &asked, item, now)).collect())
     }
 
     /// Charges the team's quota and the instance's cool-down: both, or neither.
@@ -263,6 +276,7 @@ impl Limiter {
             Err(counters::Refused::Overflow(overflow)) => {
                 return Err(self.uncounted(all, overflow.into(), "capacity"));
             }
+            Err(counters::Refused::Away(away)) => return Err(self.uncounted(all, away.into(), "redis")),
             Err(counters::Refused::Spent { charge, wait, now }) => {
                 let limit = if charge == 0 { Limit::Team } else { Limit::Cooldown };
                 (Spent { limit, retry_after: micros(wait) }, charge.saturating_sub(1), now)
@@ -415,9 +429,7 @@ impl Charged {
 
 impl Drop for Charged {
     fn drop(&mut self) {
-        for charge in self.team.take().into_iter().chain(self.cooldown.take()) {
-            self.counters.give_back(&charge);
-        }
+        self.counters.give_back(self.team.take().into_iter().chain(self.cooldown.take()));
     }
 }
 

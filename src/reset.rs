@@ -63,6 +63,8 @@ pub enum Blocker {
     Cooldown,
     /// The acting team's quota is spent.
     Quota,
+    /// The quotas cannot be counted.
+    LimitsUnavailable,
     /// What is known of the instance is too old to decide on.
     Stale,
 }
@@ -188,7 +190,7 @@ impl Gateway {
         let revision = self.policies.current();
         let obstacles = async |told: &Attributes| {
             let left = self.limiter.standings(&revision, &team, std::iter::once(&told.id)).await;
-            obstacles(told, left.first())
+            obstacles(told, left.as_deref().ok().and_then(<[_]>::first))
         };
         match self.authorize(seen) {
             Ok(authorized) => {
@@ -269,12 +271,13 @@ fn unready(told: &Attributes) -> impl Iterator<Item = Unready> + use<> {
     status.into_iter().chain(agent)
 }
 
-/// What would stop a reset of the instance that policy permits, by what is left of its quotas.
+/// What would stop a reset of the instance that policy permits, by what is left of its quotas. None: they cannot be counted.
 pub fn obstacles(told: &Attributes, left: Option<&Standings>) -> Vec<Blocker> {
     let spent = |limit| left.is_some_and(|left| left.spent().any(|spent| spent == limit));
     let resting = spent(Limit::Cooldown).then_some(Blocker::Cooldown);
     let quota = spent(Limit::Team).then_some(Blocker::Quota);
-    unready(told).map(Blocker::Unready).chain(resting).chain(quota).collect()
+    let uncounted = left.is_none().then_some(Blocker::LimitsUnavailable);
+    unready(told).map(Blocker::Unready).chain(resting).chain(quota).chain(uncounted).collect()
 }
 
 impl Blocker {
@@ -287,6 +290,7 @@ impl Blocker {
             Self::Unready(Unready::NoAgent) => "no-agent",
             Self::Cooldown => "cooldown",
             Self::Quota => "quota",
+            Self::LimitsUnavailable => "limits-unavailable",
             Self::Stale => "stale",
         }
     }
@@ -323,7 +327,7 @@ impl Refused {
             }
             Self::Limited(limited) => {
                 Facts::of_limited(limited).refused(match limited.error {
-                    ratelimit::Error::Overflow(_) => Why::Limiter,
+                    ratelimit::Error::Overflow(_) | ratelimit::Error::Away(_) => Why::Limiter,
                     ratelimit::Error::Spent(spent) => match spent.limit {
                         // Neither reaches a reset: both are asked before.
                         Limit::Caller | Limit::FailedAuthentications => Why::CallerLimit,

@@ -41,7 +41,8 @@ pub(super) struct BatchDryRun {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = true)]
     ready: Option<bool>,
-    /// What stands against some of it: `policy`, `not-running`, `busy`, `no-agent`, `cooldown`, `quota`.
+    /// What stands against some of it: `policy`, `not-running`, `busy`, `no-agent`, `cooldown`, `quota`,
+    /// `limits-unavailable`.
     #[schema(example = json!([]))]
     blockers: Vec<&'static str>,
     /// In the order in which the call named them.
@@ -283,7 +284,7 @@ async fn tried(
     let team = gateway.limiter.team_standing(&revision, principal.team()).await;
     let mut blockers: Vec<_> = instances.iter().flat_map(|one| one.blockers.iter().copied()).collect();
     // Room for one of them is not room for all.
-    let spent = (team.remaining as usize) < size;
+    let spent = team.is_ok_and(|team| (team.remaining as usize) < size);
     blockers.extend(spent.then_some(Blocker::Quota.as_str()));
     blockers.sort_unstable();
     blockers.dedup();
@@ -293,7 +294,7 @@ async fn tried(
         ready: readiness.map(|ready| !spent && ready.into_iter().all(|ready| ready)),
         blockers,
         instances,
-        quotas: context.caller_standing().into_iter().chain([team]).map(LimitView::from).collect(),
+        quotas: context.caller_standing().into_iter().chain(team).map(LimitView::from).collect(),
     })
 }
 

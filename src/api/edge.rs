@@ -163,7 +163,7 @@ async fn standings(http: &actix_web::HttpRequest, context: &Context) -> Vec<Stan
     let Some(caller) = caller else { return Vec::new() };
     let mut standings = vec![caller];
     if let Some(team) = team {
-        standings.push(gateway.limiter.team_standing(&gateway.policies.current(), &team).await);
+        standings.extend(gateway.limiter.team_standing(&gateway.policies.current(), &team).await);
     }
     standings
 }

@@ -68,7 +68,8 @@ struct Outlook {
     /// Nothing but policy stands against it.
     #[schema(example = true)]
     ready: bool,
-    /// What does: `policy`, `not-running`, `busy`, `no-agent`, `cooldown`, `quota`, `stale`.
+    /// What does: `policy`, `not-running`, `busy`, `no-agent`, `cooldown`, `quota`, `limits-unavailable`,
+    /// `stale`.
     #[schema(example = json!([]))]
     blockers: Vec<&'static str>,
 }
@@ -183,7 +184,9 @@ impl Eye {
     pub(super) async fn look_at(&self, viewed: &[Viewed]) -> Vec<InstanceView> {
         let ids = viewed.iter().map(|viewed| &viewed.known.attributes.id);
         let left = self.limiter.standings(self.viewer.revision(), self.viewer.team(), ids).await;
-        viewed.iter().enumerate().map(|(place, viewed)| self.shown(viewed, left.get(place))).collect()
+        let left = left.as_deref().ok();
+        let of = |place| left.and_then(|left| left.get(place));
+        viewed.iter().enumerate().map(|(place, viewed)| self.shown(viewed, of(place))).collect()
     }
 
     fn shown(&self, viewed: &Viewed, left: Option<&Standings>) -> InstanceView {

@@ -105,6 +105,9 @@ impl From<ratelimit::Error> for Problem {
             ratelimit::Error::Overflow(_) => {
                 Self::unavailable("No more quotas can be counted now. Nothing was sent.")
             }
+            ratelimit::Error::Away(_) => {
+                Self::unavailable("The limits cannot be counted now. Nothing was sent; try again.")
+            }
         }
     }
 }

@@ -33,7 +33,8 @@ pub(super) struct DryRun {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false, example = true)]
     ready: Option<bool>,
-    /// What stands against it: `policy`, `not-running`, `busy`, `no-agent`, `cooldown`, `quota`.
+    /// What stands against it: `policy`, `not-running`, `busy`, `no-agent`, `cooldown`, `quota`,
+    /// `limits-unavailable`.
     #[schema(example = json!([]))]
     blockers: Vec<&'static str>,
     /// The policies that decide, or the permits that do not fit; empty if a policy could not be evaluated. Absent if
@@ -157,7 +158,7 @@ async fn tried(context: &Context, gateway: &Gateway, call: Call) -> Result<DryRu
     let revision = gateway.policies.current();
     let left = gateway.limiter.standings(&revision, &team, std::iter::once(&instance)).await;
     let standings = context.caller_standing().into_iter();
-    let standings = standings.chain(left.iter().flat_map(Standings::iter).copied());
+    let standings = standings.chain(left.iter().flatten().flat_map(Standings::iter).copied());
     let allowed = decision.is_ok();
     Ok(DryRun {
         allowed,

@@ -100,7 +100,7 @@ pub(super) async fn whoami(
     let texts = |option: Option<&str>| option.map(str::to_owned);
     let identity = &caller.identity;
     let left = match team {
-        Some(team) => Some(gateway.limiter.team_standing(&gateway.policies.current(), team).await),
+        Some(team) => gateway.limiter.team_standing(&gateway.policies.current(), team).await.ok(),
         None => None,
     };
     let standings = Context::of(&request).caller_standing().into_iter().chain(left);

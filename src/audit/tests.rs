@@ -19,8 +19,9 @@ impl Fixture {
     pub(crate) fn new() -> Self {
         let metrics = Arc::<Metrics>::default();
         let failures = crate::config::Quota::new(1, 1, 1);
-        let settings = crate::config::Limits { max_keys: 10_000, failed_authentications: failures };
-        let limiter = Limiter::new(&revision_with("x", ""), &settings, metrics.clone());
+        let settings =
+            crate::config::Limits { max_keys: 10_000, failed_authentications: failures, redis: None };
+        let limiter = Limiter::start(&revision_with("x", ""), &settings, metrics.clone()).expect("started");
         Self { folder: tempfile::tempdir().expect("a folder"), metrics, limiter }
     }
 

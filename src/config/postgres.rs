@@ -1,10 +1,8 @@
 use std::fmt;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use zeroize::Zeroizing;
-
-use super::reader::{LONGEST, without_line_end};
+use super::reader::LONGEST;
+use super::url::{self, Host, UrlFault, decoded, host, text_of};
 use super::{Secret, read_file};
 
 /// Where a PostgreSQL is and how to log in, as `audit.url_file` says:
@@ -12,20 +10,12 @@ use super::{Secret, read_file};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PostgresUrl {
     /// At least one; the first that takes writes is used.
-    pub hosts: Vec<PostgresHost>,
+    pub hosts: Vec<Host>,
     pub user: String,
     pub password: Option<Secret>,
     pub database: String,
     /// None: in the clear, which is allowed to this machine alone.
     pub tls: Option<PostgresTls>,
-}
-
-/// One server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PostgresHost {
-    /// A name, an address, or the folder of a socket.
-    pub name: String,
-    pub port: u16,
 }
 
 /// `sslmode=verify-full`: the certificate must be of a known authority and for the host's name.
@@ -35,28 +25,9 @@ pub struct PostgresTls {
     pub ca: Option<Vec<u8>>,
 }
 
-/// What is wrong with the file. No part of its text is told: any could be one of the password.
-#[derive(Debug, thiserror::Error)]
-pub enum UrlFault {
-    #[error("{} cannot be read: {source}", file.display())]
-    Io { file: PathBuf, source: std::io::Error },
-    #[error("{} {what}", file.display())]
-    Text { file: PathBuf, what: &'static str },
-}
-
 impl fmt::Debug for PostgresTls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.ca.is_some() { "by sslrootcert" } else { "by the system's authorities" })
-    }
-}
-
-impl fmt::Display for PostgresHost {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.name.contains(':') {
-            write!(f, "[{}]:{}", self.name, self.port)
-        } else {
-            write!(f, "{}:{}", self.name, self.port)
-        }
     }
 }
 
@@ -68,39 +39,20 @@ impl fmt::Display for PostgresUrl {
     }
 }
 
-impl PostgresHost {
-    /// It is the folder of a socket.
-    pub fn is_socket(&self) -> bool {
-        self.name.starts_with('/')
-    }
-
-    fn is_here(&self) -> bool {
-        let loopback = |ip: IpAddr| ip.is_loopback();
-        self.is_socket() || self.name == "localhost" || self.name.parse().is_ok_and(loopback)
-    }
-}
-
 impl PostgresUrl {
     /// Reads the file, and the one that `sslrootcert` names.
     pub fn read(file: &Path) -> Result<Self, UrlFault> {
-        let io = |file: &Path| {
-            let file = file.to_owned();
-            |source| UrlFault::Io { file, source }
-        };
-        let bytes = read_file(file, LONGEST).map_err(io(file))?;
-        let text = |what| UrlFault::Text { file: file.to_owned(), what };
-        let (mut url, ca) = parse(without_line_end(&bytes)).map_err(text)?;
+        let (mut url, ca) = url::read(file, parse)?;
         if let (Some(tls), Some(ca)) = (&mut url.tls, ca) {
             let path = file.parent().unwrap_or(Path::new("")).join(ca);
-            tls.ca = Some(read_file(&path, LONGEST).map_err(io(&path))?.to_vec());
+            tls.ca = Some(read_file(&path, LONGEST).map_err(UrlFault::io(&path))?.to_vec());
         }
         Ok(url)
     }
 }
 
 /// The URL, and the path that `sslrootcert` gives.
-fn parse(text: &[u8]) -> Result<(PostgresUrl, Option<PathBuf>), &'static str> {
-    let text = std::str::from_utf8(text).map_err(|_| "is not UTF-8")?;
+fn parse(text: &str) -> Result<(PostgresUrl, Option<PathBuf>), &'static str> {
     let rest = text.strip_prefix("postgres://").or_else(|| text.strip_prefix("postgresql://"));
     let rest = rest.ok_or("does not begin with postgres://")?;
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
@@ -110,12 +62,12 @@ fn parse(text: &[u8]) -> Result<(PostgresUrl, Option<PathBuf>), &'static str> {
         Some((user, password)) => (user, Some(Secret::new(&decoded(password)?))),
         None => (login, None),
     };
-    let hosts: Vec<_> = hosts.split(',').map(host).collect::<Result<_, _>>()?;
+    let hosts: Vec<_> = hosts.split(',').map(|text| host(text, 5432)).collect::<Result<_, _>>()?;
     let (verified, ca) = tls(query)?;
-    if !verified && !hosts.iter().all(PostgresHost::is_here) {
+    if !verified && !hosts.iter().all(Host::is_here) {
         return Err("must say sslmode=verify-full: another machine is reached over TLS alone");
     }
-    if verified && hosts.iter().any(PostgresHost::is_socket) {
+    if verified && hosts.iter().any(Host::is_socket) {
         return Err("asks a socket for TLS, which PostgreSQL does not have there");
     }
     let (user, database) = (text_of(user)?, text_of(database)?);
@@ -127,23 +79,6 @@ fn parse(text: &[u8]) -> Result<(PostgresUrl, Option<PathBuf>), &'static str> {
     }
     let tls = verified.then_some(PostgresTls { ca: None });
     Ok((PostgresUrl { hosts, user, password, database, tls }, ca))
-}
-
-fn host(text: &str) -> Result<PostgresHost, &'static str> {
-    let bare = |name| (name, None);
-    let (name, port) = match text.strip_prefix('[') {
-        Some(rest) => {
-            let (name, rest) = rest.split_once(']').ok_or("has a [ without its ]")?;
-            (name, rest.strip_prefix(':'))
-        }
-        None => text.rsplit_once(':').map_or(bare(text), |(name, port)| (name, Some(port))),
-    };
-    let name = text_of(name)?;
-    if name.is_empty() {
-        return Err("names no host");
-    }
-    let port = port.map_or(Ok(5432), str::parse).map_err(|_| "has a port that is no number to 65535")?;
-    Ok(PostgresHost { name, port })
 }
 
 /// Whether TLS is asked for, and the path of its authorities.
@@ -176,42 +111,12 @@ fn tls(query: &str) -> Result<(bool, Option<PathBuf>), &'static str> {
     Ok((verified, ca.filter(|ca| ca != "system").map(PathBuf::from)))
 }
 
-fn text_of(part: &str) -> Result<String, &'static str> {
-    let bytes = decoded(part)?;
-    std::str::from_utf8(&bytes).map(str::to_owned).map_err(|_| "is not UTF-8")
-}
-
-/// Without its percent-encoding (RFC 3986).
-fn decoded(part: &str) -> Result<Zeroizing<Vec<u8>>, &'static str> {
-    let mut bytes = Zeroizing::new(Vec::with_capacity(part.len()));
-    let mut rest = part.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
-        let (byte, after) = match (byte, after) {
-            (b'%', [high, low, after @ ..]) => {
-                let digit = |byte: &u8| char::from(*byte).to_digit(16);
-                let (high, low) = digit(high).zip(digit(low)).ok_or(BAD_PERCENT)?;
-                ((high * 16 + low) as u8, after)
-            }
-            (b'%', _) => return Err(BAD_PERCENT),
-            (byte, after) => (byte, after),
-        };
-        if byte == 0 {
-            return Err("holds a zero byte");
-        }
-        bytes.push(byte);
-        rest = after;
-    }
-    Ok(bytes)
-}
-
-const BAD_PERCENT: &str = "has a % without two hexadecimal digits behind it";
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn good(text: &str) -> PostgresUrl {
-        parse(text.as_bytes()).unwrap_or_else(|what| panic!("{text}: {what}")).0
+        parse(text).unwrap_or_else(|what| panic!("{text}: {what}")).0
     }
 
     #[test]
@@ -227,10 +132,10 @@ mod tests {
         let socket = good("postgresql://u@%2Frun%2Fpostgresql/db");
         assert!(socket.hosts[0].is_socket() && socket.password.is_none());
         let (url, ca) =
-            parse(b"postgres://u:p@db.example/t?sslmode=verify-full&sslrootcert=ca%2Epem").expect("good");
+            parse("postgres://u:p@db.example/t?sslmode=verify-full&sslrootcert=ca%2Epem").expect("good");
         assert!(url.tls.is_some());
         assert_eq!(ca, Some(PathBuf::from("ca.pem")));
-        assert_eq!(parse(b"postgres://u@h/t?sslmode=verify-full&sslrootcert=system").expect("good").1, None);
+        assert_eq!(parse("postgres://u@h/t?sslmode=verify-full&sslrootcert=system").expect("good").1, None);
     }
 
     #[test]
@@ -259,7 +164,7 @@ mod tests {
             ("postgres://u:p@localhost/t?canary=1", "neither sslmode nor sslrootcert"),
             ("postgres://u:p@%2Frun/t?sslmode=verify-full", "asks a socket for TLS"),
         ] {
-            let told = parse(text.as_bytes()).expect_err(text);
+            let told = parse(text).expect_err(text);
             assert!(told.contains(what) && !told.contains("canary"), "{text}: {told}");
         }
     }

@@ -92,16 +92,6 @@ pub struct Tokens {
     pub cache_capacity: u64,
 }
 
-/// `[limits]`
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// `limits.max_keys`, default 1,000,000: most charged quotas (teams and resting instances) held at a time.
-    pub max_keys: usize,
-    /// `limits.failed_authentications`, default 600 in 60 s, 200 at once: of one client network (IPv4 /32,
-    /// IPv6 /64).
-    pub failed_authentications: Quota,
-}
-
 /// `requests` in each period, at most `burst` at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
@@ -287,7 +277,7 @@ pub(super) fn read(reader: &mut Reader) -> Option<Config> {
     let upstream = upstream::read(reader.table("upstream"));
     let policies = policies(reader.table("policies"));
     let tokens = reader.table("tokens").integer("cache_capacity", Some(100_000), 0..=10_000_000);
-    let limits = limits(reader.table("limits"));
+    let limits = super::limits::read(reader.table("limits"));
     let inventory = inventory(reader.table("inventory"));
     let audit = audit(reader.table("audit"));
     let idempotency = super::idempotency::read(reader.table("idempotency"), audit.as_ref());
@@ -363,13 +353,6 @@ fn policies(mut table: Table<'_>) -> Option<Policies> {
         }
     };
     Some(Policies { dir: dir?, shadow_dir: shadow_dir?, time_zone })
-}
-
-fn limits(mut table: Table<'_>) -> Option<Limits> {
-    table.choice("store", "local", &[("local", ())]);
-    let max_keys = table.integer("max_keys", Some(1_000_000), 1_000..=100_000_000);
-    let failed = Quota::read(&mut table, "failed_authentications", &Quota::new(600, 60, 200));
-    Some(Limits { max_keys: max_keys? as usize, failed_authentications: failed? })
 }
 
 fn inventory(mut table: Table<'_>) -> Option<Inventory> {

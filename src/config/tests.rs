@@ -23,6 +23,13 @@ url_file = "pg-url"
 signing_key_file = "key"
 "#;
 
+/// `[limits]` counted by a Redis.
+const REDIS: &str = r#"
+[limits]
+store = "redis"
+redis_url_file = "redis-url"
+"#;
+
 fn load(text: &str, env: &[(&str, &str)]) -> Result<Config, String> {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::write(folder.path().join("jwks.json"), "{}").expect("written");
@@ -33,6 +40,8 @@ fn load(text: &str, env: &[(&str, &str)]) -> Result<Config, String> {
         .expect("written");
     std::fs::write(folder.path().join("pg-far"), "postgres://zengate:canary@db.example/trail")
         .expect("written");
+    std::fs::write(folder.path().join("redis-url"), "redis://zengate:canary@localhost/2\n").expect("written");
+    std::fs::write(folder.path().join("redis-far"), "redis://zengate:canary@redis.example").expect("written");
     let file = folder.path().join("zengate.toml");
     std::fs::write(&file, text).expect("written");
     let env: BTreeMap<String, String> = env.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect();
@@ -310,6 +319,60 @@ fn each_bad_setting_is_told_by_its_path() {
             "generated.exclude_look_alikes: must be true or false",
         ),
         (
+            "another count of the limits",
+            format!("{GOOD}[limits]\nstore = \"memcached\""),
+            None,
+            "limits.store: is \"memcached\": must be one of \"local\", \"redis\"",
+        ),
+        (
+            "Redis beside a count in the process",
+            format!("{GOOD}[limits]\nredis_url_file = \"redis-url\""),
+            None,
+            "limits.redis_url_file: is for limits.store = \"redis\" alone",
+        ),
+        (
+            "Redis without a URL",
+            format!("{GOOD}[limits]\nstore = \"redis\""),
+            None,
+            "limits.redis_url_file: is required",
+        ),
+        (
+            "Redis in the clear",
+            format!("{GOOD}{REDIS}").replace("redis-url", "redis-far"),
+            None,
+            "redis-far must begin with rediss: another machine is reached over TLS alone",
+        ),
+        (
+            "authorities that are none",
+            format!("{GOOD}{REDIS}redis_ca_file = \"key\""),
+            None,
+            "limits.redis_ca_file: holds no certificate",
+        ),
+        (
+            "a Redis that nobody waits for",
+            format!("{GOOD}{REDIS}redis_timeout_milliseconds = 1"),
+            None,
+            "limits.redis_timeout_milliseconds: is 1, out of bounds: must be a whole number from 5 to 1000",
+        ),
+        (
+            "a prefix that places keys",
+            format!("{GOOD}{REDIS}prefix = \"{{zen}}\""),
+            None,
+            "limits.prefix: must be 1 to 64 printable ASCII characters without spaces and braces",
+        ),
+        (
+            "a part of nobody knows how many",
+            format!("{GOOD}{REDIS}on_redis_loss = \"local\""),
+            None,
+            "limits.replicas: is required",
+        ),
+        (
+            "a part of nothing",
+            format!("{GOOD}{REDIS}replicas = 3"),
+            None,
+            "limits.replicas: is for limits.on_redis_loss = \"local\" alone",
+        ),
+        (
             "another store",
             format!("{GOOD}[audit]\nstore = \"mysql\""),
             None,
@@ -394,6 +457,21 @@ fn a_trail_in_postgres_is_named_by_a_file_and_shows_no_password() {
     let shown = config.show();
     assert!(shown.contains("url_file = \"pg-url\""), "{shown}");
     assert!(!format!("{config:?}{shown}").contains("canary"), "{config:?}");
+}
+
+#[test]
+fn a_redis_is_named_by_a_file_and_shows_no_password() {
+    assert!(load(GOOD, &[]).expect("good").limits.redis.is_none());
+    let config = load(&format!("{GOOD}{REDIS}"), &[]).expect("good");
+    let redis = config.limits.redis.as_ref().expect("one");
+    assert_eq!((redis.url.to_string().as_str(), redis.timeout.as_millis()), ("redis://localhost:6379/2", 50));
+    assert_eq!((redis.prefix.as_str(), redis.on_loss), ("zengate:", OnRedisLoss::Closed));
+    let shown = config.show();
+    assert!(shown.contains("redis_url_file = \"redis-url\""), "{shown}");
+    assert!(!format!("{config:?}{shown}").contains("canary"), "{config:?}");
+    let local = load(&format!("{GOOD}{REDIS}on_redis_loss = \"local\"\nreplicas = 3"), &[]).expect("good");
+    let on_loss = local.limits.redis.expect("one").on_loss;
+    assert!(matches!(on_loss, OnRedisLoss::Local { replicas } if replicas.get() == 3), "{on_loss:?}");
 }
 
 #[test]

@@ -20,7 +20,7 @@ pub enum TlsFault {
 }
 
 /// Trusts the authorities of `ca` (PEM) alone, or else the system's. Verification is never off.
-pub(super) fn client(ca: Option<&[u8]>) -> Result<ClientConfig, TlsFault> {
+pub fn client(ca: Option<&[u8]>) -> Result<ClientConfig, TlsFault> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
     let Some(pem) = ca else {

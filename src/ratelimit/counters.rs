@@ -2,6 +2,7 @@ use ipnet::IpNet;
 
 use super::gcra::{self, Rate};
 use super::local::{Local, Overflow};
+use super::redis::{Away, Redis};
 use crate::domain::{InstanceId, TeamName};
 
 /// What is counted.
@@ -11,6 +12,8 @@ pub(super) enum Key {
     Cooldown(TeamName, InstanceId),
     /// Failed authentications of one client network.
     Network(IpNet),
+    /// Nothing: whether counting works.
+    Probe,
 }
 
 /// Cells of one key.
@@ -21,6 +24,8 @@ pub(super) struct Charge {
     pub(super) cells: u64,
     /// The key's, once its counters were asked: with these cells, or as it was found if nothing was charged.
     pub(super) state: u64,
+    /// Counted in this process while Redis was away.
+    pub(super) stood_in: bool,
 }
 
 /// Why nothing was charged.
@@ -33,17 +38,19 @@ pub(super) enum Refused {
         now: u64,
     },
     Overflow(Overflow),
+    Away(Away),
 }
 
 /// Where the charged quotas are counted. Times are microseconds by the clock of whoever counts.
 #[derive(Debug)]
 pub(super) enum Counters {
     Local(Local),
+    Redis(Redis),
 }
 
 impl Charge {
     pub(super) fn new(key: Key, rate: Rate, cells: u64) -> Self {
-        Self { key, rate, cells, state: 0 }
+        Self { key, rate, cells, state: 0, stood_in: false }
     }
 
     pub(super) fn left(&self, now: u64) -> gcra::Standing {
@@ -59,23 +66,31 @@ impl Counters {
                 let now = local.now();
                 local.charge(charges, now).map(|()| now)
             }
+            Self::Redis(redis) => redis.charge(charges).await,
         }
     }
 
     /// Finds the states and charges nothing; and when that was.
-    pub(super) async fn peek(&self, charges: &mut [Charge]) -> u64 {
+    pub(super) async fn peek(&self, charges: &mut [Charge]) -> Result<u64, Away> {
         match self {
             Self::Local(local) => {
                 local.peek(charges);
-                local.now()
+                Ok(local.now())
             }
+            Self::Redis(redis) => redis.peek(charges).await,
         }
     }
 
     /// Never waits.
-    pub(super) fn give_back(&self, charge: &Charge) {
+    pub(super) fn give_back(&self, charges: impl Iterator<Item = Charge>) {
         match self {
-            Self::Local(local) => local.give_back(charge),
+            Self::Local(local) => charges.for_each(|charge| local.give_back(&charge)),
+            Self::Redis(redis) => {
+                let charges: Vec<_> = charges.collect();
+                if !charges.is_empty() {
+                    redis.give_back(charges);
+                }
+            }
         }
     }
 
@@ -83,6 +98,7 @@ impl Counters {
     pub(super) fn sweep(&self) {
         match self {
             Self::Local(local) => local.sweep(local.now()),
+            Self::Redis(redis) => redis.sweep(),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! The state is one number, the theoretical arrival time (ITU-T I.371), in whole microseconds: small enough
 //! for the doubles that a Redis script computes with.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use crate::config::Quota;
@@ -10,8 +11,8 @@ use crate::config::Quota;
 /// One cell each `interval` microseconds, `burst` cells at most at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Rate {
-    interval: u64,
-    burst: u64,
+    pub(super) interval: u64,
+    pub(super) burst: u64,
 }
 
 /// What is left, without charging.
@@ -32,6 +33,12 @@ impl Rate {
     /// One cell, and a rest after it.
     pub(super) fn one_in(rest: Duration) -> Self {
         Self { interval: whole_micros(rest).max(1), burst: 1 }
+    }
+
+    /// One of so many equal parts, of one cell at least.
+    pub(super) fn part_of(self, parts: NonZeroU32) -> Self {
+        let parts = u64::from(parts.get());
+        Self { interval: self.interval * parts, burst: self.burst.div_ceil(parts) }
     }
 
     /// The state after so many cells at `now`, or how long to wait for them.

@@ -329,7 +329,7 @@ impl RefusedBatch {
             Self::Limited(limited) => {
                 let Some(first) = limited.all.first() else { return };
                 let why = match limited.error {
-                    ratelimit::Error::Overflow(_) => Why::Limiter,
+                    ratelimit::Error::Overflow(_) | ratelimit::Error::Away(_) => Why::Limiter,
                     ratelimit::Error::Spent(spent) if spent.limit == Limit::Cooldown => Why::Cooldown,
                     ratelimit::Error::Spent(_) => Why::TeamQuota,
                 };

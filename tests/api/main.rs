@@ -12,6 +12,9 @@ mod postgres;
 #[allow(dead_code, reason = "each binary uses its part of it")]
 #[path = "../support/proxy.rs"]
 mod proxy;
+#[allow(dead_code, reason = "each binary uses its part of it")]
+#[path = "../support/redis.rs"]
+mod redis_server;
 
 mod access;
 mod audit;
@@ -36,6 +39,7 @@ mod not_sent;
 mod outcomes;
 mod provider;
 mod records;
+mod redis_limits;
 mod reload;
 mod specification;
 mod tls;

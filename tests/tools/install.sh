@@ -12,6 +12,7 @@ packages=()
 command -v promtool >/dev/null || packages+=(prometheus)
 command -v strace >/dev/null || packages+=(strace)
 command -v chromium >/dev/null || packages+=(chromium)
+command -v redis-server >/dev/null || packages+=(redis-server)
 sh "$here/postgres_bin.sh" >/dev/null || packages+=(postgresql)
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
 

@@ -14,7 +14,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::Settings;
 use crate::audit::store::StoreError;
-use crate::config::{PostgresHost, PostgresUrl};
+use crate::config::{Host, PostgresUrl};
 
 /// How to connect.
 pub(super) struct Server {
@@ -77,7 +77,7 @@ impl Server {
         url.clone()
     }
 
-    async fn connect_to(&self, url: &PostgresUrl, host: &PostgresHost) -> Result<Session, StoreError> {
+    async fn connect_to(&self, url: &PostgresUrl, host: &Host) -> Result<Session, StoreError> {
         let mut config = Config::new();
         config.host(&host.name).port(host.port).user(&url.user).dbname(&url.database);
         config.application_name("zengate").target_session_attrs(TargetSessionAttrs::ReadWrite);
