@@ -12,6 +12,9 @@ mod postgres;
 #[allow(dead_code, reason = "each binary uses its part of it")]
 #[path = "../support/proxy.rs"]
 mod proxy;
+#[allow(dead_code, reason = "each binary uses its part of it")]
+#[path = "../support/redis.rs"]
+mod redis_server;
 
 mod api_page;
 mod audit_maintain;
@@ -36,6 +39,7 @@ mod policy_test;
 mod portal;
 mod postgres_server;
 mod provider;
+mod redis_loss;
 mod scale;
 mod sdk;
 mod sealed;
