@@ -21,6 +21,9 @@ mod http;
 #[allow(dead_code, reason = "the benchmark uses its part of it")]
 #[path = "../tests/support/keys.rs"]
 mod keys;
+#[allow(dead_code, reason = "the benchmark uses its part of it")]
+#[path = "../tests/support/redis.rs"]
+mod redis_server;
 
 fn signing(criterion: &mut Criterion) {
     let signer = Signer::new("access-key-id", b"access-key-password");
@@ -139,6 +142,30 @@ fn decisions(criterion: &mut Criterion) {
     }
 }
 
+/// A charge in this process and over a Redis on loopback, side by side.
+fn charges(criterion: &mut Criterion) {
+    let simulator = simulator();
+    let folder = configured(&simulator);
+    let (config, url) = (folder.path().join("zengate.toml"), folder.path().join("redis-url"));
+    std::fs::write(url, redis_server::Redis::shared().url()).expect("written");
+    let mut text = std::fs::read_to_string(&config).expect("text");
+    let local = load(&folder).limits;
+    text.push_str(
+        "[limits]\nstore = \"redis\"\nredis_url_file = \"redis-url\"\nredis_timeout_milliseconds = 1000\n",
+    );
+    std::fs::write(&config, text).expect("written");
+    let policies = folder.path().join("policies");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
+    for (limits, place) in [(&local, "in process"), (&load(&folder).limits, "over Redis")] {
+        for at_a_time in [1, 64] {
+            let charge = zengate::bench::admission(&policies, limits, at_a_time);
+            criterion.bench_function(&format!("charge {at_a_time} resets at a time {place}"), |bencher| {
+                bencher.iter(|| runtime.block_on(charge()));
+            });
+        }
+    }
+}
+
 /// The shipped policies with so many teams, each with the policies of payments.
 fn teams_beside(teams: usize) -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a folder");
@@ -200,6 +227,6 @@ fn whole(criterion: &mut Criterion) {
 criterion_group! {
     name = steps;
     config = Criterion::default().sample_size(50).measurement_time(Duration::from_secs(3)).warm_up_time(Duration::from_secs(1));
-    targets = signing, tokens, decisions, whole
+    targets = signing, tokens, decisions, charges, whole
 }
 criterion_main!(steps);

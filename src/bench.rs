@@ -1,15 +1,48 @@
 //! What `benches/` may reach and nobody else (cargo feature `bench`).
 
+use std::cell::Cell;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::authn::{Call, Identity, Origin};
-use crate::authz::{Policies, PolicyRevision};
+use crate::authz::{Authorized, Policies, PolicyRevision};
+use crate::config;
 use crate::domain::{NewPassword, Password, RequestId, ResetRequest};
 use crate::inventory::{Attributes, Seen, Tag};
+use crate::ratelimit::Limiter;
 
 /// A decision on one reset of the team payments, by the policies in `folder`: call it to decide once.
 pub fn decision(folder: &Path) -> impl Fn() -> bool {
+    let decide = authorization(folder);
+    move || decide().is_some()
+}
+
+/// So many resets of the team payments, charged at a time by these settings and the limits in `folder`: call it to
+/// charge each once. In this process it is also given back.
+pub fn admission(folder: &Path, settings: &config::Limits, at_a_time: usize) -> impl AsyncFn() {
+    let revision = PolicyRevision::load(folder).unwrap_or_else(|e| panic!("{e}"));
+    let limiter = Limiter::start(&revision, settings, Arc::default()).unwrap_or_else(|e| panic!("{e}"));
+    let in_process = settings.redis.is_none();
+    let authorize = authorization(folder);
+    let all: Vec<_> = (0..at_a_time).map(|_| Cell::new(authorize())).collect();
+    async move || {
+        let each = all.iter().map(async |place| {
+            let authorized = place.take().expect("it was put back");
+            let permit = limiter.admit(authorized).await.expect("within all quotas");
+            let (authorized, charged) = permit.into_parts();
+            // No quota has as much as a process can charge.
+            if in_process {
+                charged.give_back();
+            } else {
+                charged.keep();
+            }
+            place.set(Some(authorized));
+        });
+        futures_util::future::join_all(each).await;
+    }
+}
+
+fn authorization(folder: &Path) -> impl Fn() -> Option<Authorized> {
     let revision = PolicyRevision::load(folder).unwrap_or_else(|e| panic!("{e}"));
     let policies = Policies::new(revision, jiff::tz::TimeZone::UTC, Arc::default());
     let mut attributes = Attributes::unknown("ins-1".parse().expect("an id"));
@@ -37,6 +70,6 @@ pub fn decision(folder: &Path) -> impl Fn() -> bool {
             key: None,
             origin: origin.clone(),
         };
-        policies.authorize(Seen::for_test(call, Some(attributes.clone()))).is_ok()
+        policies.authorize(Seen::for_test(call, Some(attributes.clone()))).ok()
     }
 }
