@@ -64,9 +64,12 @@ struct KeyStatements {
 const LEASE: &str = "INSERT INTO writers (writer, started, lease_until)
     VALUES ($1, clock_timestamp(), clock_timestamp() + make_interval(secs => $2))
     ON CONFLICT (writer) DO UPDATE SET lease_until = excluded.lease_until WHERE NOT writers.gone";
-const RECORDS: &str = "INSERT INTO records (writer, sequence, hash, record)
-    SELECT $1, sequence, hash, record
-    FROM unnest($2::bigint[], $3::text[], $4::text[]) AS row (sequence, hash, record)";
+/// Where one is dropped, by a trigger that another has planted, nothing of the transaction happens.
+const RECORDS: &str = "WITH kept AS (
+        INSERT INTO records (writer, sequence, hash, record)
+        SELECT $1, sequence, hash, record
+        FROM unnest($2::bigint[], $3::text[], $4::text[]) AS row (sequence, hash, record) RETURNING 1)
+    SELECT 1 / (CASE WHEN count(*) = cardinality($2::bigint[]) THEN 1 ELSE 0 END) FROM kept";
 /// Where one of them is not queued any more, nothing of the transaction happens: others have told that it was not sent.
 const SENDS: &str = "WITH sent AS (
         UPDATE resets SET status = 'sent', policies = row.policies, writer = $1,

@@ -159,9 +159,13 @@ fn newest(connection: &Connection) -> Result<Option<Position>, rusqlite::Error> 
 
 fn insert(transaction: &Transaction<'_>, rows: &[Row<'_>]) -> Result<(), StoreError> {
     for Row { position, record, projection, claim } in rows {
-        transaction
+        let kept = transaction
             .prepare_cached("INSERT INTO records (writer, sequence, hash, record) VALUES (?1, ?2, ?3, ?4)")?
             .execute(params![position.writer, position.sequence as i64, position.hash, record])?;
+        if kept != 1 {
+            // By a trigger that another has planted.
+            return Err(StoreError::Damaged("it drops what is written to it".to_owned()));
+        }
         if let Some(claim) = claim {
             claim_key(transaction, claim)?;
         }

@@ -67,6 +67,7 @@ contract! {
     what_is_appended_is_there_in_order
     a_group_is_kept_whole_or_not_at_all
     a_place_in_a_chain_is_taken_once
+    a_record_that_is_dropped_is_no_record
     pages_hold_what_fits_in_both_orders
     a_stretch_of_resets_holds_what_fits_and_the_newest_first
     chains_are_told_by_their_ends
@@ -192,6 +193,26 @@ fn a_group_is_kept_whole_or_not_at_all(here: &Here) {
     let mut w1 = before;
     append(&mut *store, &[row(&mut w1, &plain(1), &open)]).expect("the chain goes on");
     assert!(source.reset(first.id).expect("readable").is_some());
+}
+
+fn a_record_that_is_dropped_is_no_record(here: &Here) {
+    let mut store = here.open();
+    let trigger = match here.database {
+        None => "CREATE TRIGGER z BEFORE INSERT ON records WHEN new.sequence = 2 BEGIN SELECT raise(IGNORE); END",
+        Some(_) => {
+            "CREATE FUNCTION z() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+             CREATE TRIGGER z BEFORE INSERT ON records FOR EACH ROW WHEN (new.sequence = 2) EXECUTE FUNCTION z()"
+        }
+    };
+    here.sql(trigger).expect("planted");
+    let mut w1 = chain("w1");
+    append(&mut *store, &[row(&mut w1, &plain(1), &NONE)]).expect("kept");
+    let reset = reset();
+    let open = open_of(&reset);
+    let before = w1.clone();
+    append(&mut *store, &[row(&mut w1, &plain(2), &open)]).expect_err("refused");
+    assert_eq!(store.head("w1").expect("readable").as_ref(), Some(before.head()));
+    assert_eq!(here.source().reset(reset.id).expect("readable"), None);
 }
 
 fn a_place_in_a_chain_is_taken_once(here: &Here) {
