@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ContentType, LOCATION};
-use actix_web::{HttpRequest, HttpResponse, post, web};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, post, web};
 use serde::Serialize;
 use tokio::sync::{Semaphore, oneshot};
 use utoipa::ToSchema;
@@ -174,14 +174,19 @@ pub(super) async fn create(
     if tells_passwords {
         tell_passwords(&mut view, &resets, &passwords);
     }
+    let mut response = answer(id, &view, (!tells_passwords).then_some(&preferences));
+    Ok(response.content_type(ContentType::json()).body(wiped::json(&view)))
+}
+
+/// The head of an answer, with what was heard of `preferences`.
+fn answer(id: ResetId, view: &BatchView, preferences: Option<&Preferences>) -> HttpResponseBuilder {
     let finished = view.is_finished();
     let mut response = HttpResponse::build(if finished { StatusCode::CREATED } else { StatusCode::ACCEPTED });
-    response.insert_header((LOCATION, location(id))).content_type(ContentType::json());
-    let applied = if tells_passwords { None } else { preferences.applied(finished) };
-    if let Some(applied) = applied {
+    response.insert_header((LOCATION, location(id)));
+    if let Some(applied) = preferences.and_then(|preferences| preferences.applied(finished)) {
         response.insert_header((PREFERENCE_APPLIED, applied));
     }
-    Ok(response.body(wiped::json(&view)))
+    response
 }
 
 /// A batch as it begins.
@@ -208,13 +213,7 @@ async fn replayed(
         resets = so_far(gateway, id, resets).await;
     }
     let view = BatchView::of(id, &resets).ok_or_else(|| refusal::of_lost(id))?;
-    let finished = view.is_finished();
-    let mut response = HttpResponse::build(if finished { StatusCode::CREATED } else { StatusCode::ACCEPTED });
-    response.insert_header((LOCATION, location(id))).insert_header(refusal::replayed());
-    if let Some(applied) = preferences.applied(finished) {
-        response.insert_header((PREFERENCE_APPLIED, applied));
-    }
-    Ok(response.json(view))
+    Ok(answer(id, &view, Some(preferences)).insert_header(refusal::replayed()).json(view))
 }
 
 /// An outcome that is not on record yet is not told as one.

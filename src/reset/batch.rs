@@ -8,7 +8,7 @@ use futures_util::{StreamExt, stream};
 use jiff::Timestamp;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::keyed::{Found, before, find};
+use super::keyed::{Found, claimed_by_another, find, spent_by_another};
 use super::{Blocker, Gateway, KeyError, Refused, Replay, Unclaimed, ready};
 use crate::audit::{Facts, Left, Queued, Refused as Why, Reset, Unqueued, WriteError};
 use crate::authn::Call;
@@ -149,9 +149,9 @@ impl Gateway {
         let (Some(keyed), Some(first), true) = (key, limited.all.first(), spent) else {
             return Err(RefusedBatch::Limited(Box::new(limited)));
         };
-        match before(&self.trail, first.seen().call().principal.identity(), keyed).await {
+        match spent_by_another(&self.trail, first.seen().call().principal.identity(), keyed).await {
             Ok(Some(replay)) => Ok(Queue::Again(replay)),
-            Ok(None) | Err(KeyError::Unread(_)) => Err(RefusedBatch::Limited(Box::new(limited))),
+            Ok(None) => Err(RefusedBatch::Limited(Box::new(limited))),
             Err(error) => Err(unclaimed(limited.all, error)),
         }
     }
@@ -166,10 +166,8 @@ impl Gateway {
         let all: Vec<Authorized> = all.collect();
         let error = match all.first().map(|first| first.seen().call().principal.identity()) {
             None => KeyError::InFlight(None),
-            Some(caller) => match before(&self.trail, caller, keyed).await {
-                Ok(Some(replay)) => return Ok(Queue::Again(replay)),
-                // Released in the meantime: the next try has it.
-                Ok(None) => KeyError::InFlight(None),
+            Some(caller) => match claimed_by_another(&self.trail, caller, keyed).await {
+                Ok(replay) => return Ok(Queue::Again(replay)),
                 Err(error) => error,
             },
         };

@@ -100,11 +100,7 @@ pub(super) async fn find(
 }
 
 /// What the trail knows of the key.
-pub(super) async fn before(
-    trail: &Trail,
-    caller: &Identity,
-    keyed: &Keyed,
-) -> Result<Option<Replay>, KeyError> {
+async fn before(trail: &Trail, caller: &Identity, keyed: &Keyed) -> Result<Option<Replay>, KeyError> {
     let Some(claimed) = trail.claimed(caller, keyed).await? else { return Ok(None) };
     if !claimed.is_of(&keyed.fingerprint) {
         return Err(KeyError::Reused);
@@ -130,11 +126,33 @@ pub(super) async fn limited(trail: &Trail, limited: Box<Limited>) -> Result<Done
     let (ratelimit::Error::Spent(_), Some(keyed)) = (&limited.error, &call.key) else {
         return Err(limited.into());
     };
-    match before(trail, call.principal.identity(), keyed).await {
+    match spent_by_another(trail, call.principal.identity(), keyed).await {
         Ok(Some(replay)) => Ok(Done::Again(replay)),
-        Ok(None) | Err(KeyError::Unread(_)) => Err(limited.into()),
+        Ok(None) => Err(limited.into()),
         Err(error) => Err(Box::new(Unclaimed { authorized: limited.authorized, error }).into()),
     }
+}
+
+/// What another replica did by the key where a quota has no room; None: nothing that is known.
+pub(super) async fn spent_by_another(
+    trail: &Trail,
+    caller: &Identity,
+    keyed: &Keyed,
+) -> Result<Option<Replay>, KeyError> {
+    match before(trail, caller, keyed).await {
+        Err(KeyError::Unread(_)) => Ok(None),
+        known => known,
+    }
+}
+
+/// What another replica did that has put the key on record first.
+pub(super) async fn claimed_by_another(
+    trail: &Trail,
+    caller: &Identity,
+    keyed: &Keyed,
+) -> Result<Replay, KeyError> {
+    // Where it was released in the meantime, the next try has it.
+    before(trail, caller, keyed).await?.ok_or(KeyError::InFlight(None))
 }
 
 /// Another replica may have put the same key on record first.
@@ -143,10 +161,8 @@ pub(super) async fn unopened(trail: &Trail, unopened: Box<Unopened>) -> Result<D
     let (WriteError::Claimed, Some(keyed)) = (&unopened.error, &call.key) else {
         return Err(unopened.into());
     };
-    let error = match before(trail, call.principal.identity(), keyed).await {
-        Ok(Some(replay)) => return Ok(Done::Again(replay)),
-        // Released in the meantime: the next try has it.
-        Ok(None) => KeyError::InFlight(None),
+    let error = match claimed_by_another(trail, call.principal.identity(), keyed).await {
+        Ok(replay) => return Ok(Done::Again(replay)),
         Err(error) => error,
     };
     let (authorized, charged) = unopened.permit.into_parts();

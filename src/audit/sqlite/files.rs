@@ -2,7 +2,6 @@
 //! away or replaced, and behind the end of a log that was cut, and what it writes there is gone with the process.
 
 use std::fs::{File, Metadata};
-use std::io::Read;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -85,7 +84,7 @@ impl Files {
     /// After one: what was taken away or cut before it does not hold it.
     pub(super) fn after(&mut self) -> Result<(), StoreError> {
         let length = self.check()?;
-        if length > 0 && !(self.log_is_begun() && self.log_is_whole()) {
+        if length > 0 && !self.log_is_whole() {
             return Err(self.was_cut());
         }
         self.length = length;
@@ -103,30 +102,20 @@ impl Files {
         Ok(self.log.check()?.map_or(0, |log| log.len()))
     }
 
-    fn log_is_begun(&self) -> bool {
-        let mut magic = [0; 4];
-        let read = File::open(&self.log.path).and_then(|mut log| log.read_exact(&mut magic));
-        read.is_ok() && u32::from_be_bytes(magic) & !1 == MAGIC
-    }
-
-    /// What was cut off while a commit wrote is a hole behind it, which the last frame of before then lies in: each
-    /// frame begins with the number of its page, which is never 0.
+    /// Whether it begins as a log does, and goes on: what was cut off while a commit wrote is a hole behind it, which the
+    /// last frame of before then lies in, and each frame begins with the number of its page, which is never 0.
     fn log_is_whole(&self) -> bool {
-        if self.length <= HEADER {
-            return true;
-        }
         let Ok(log) = File::open(&self.log.path) else { return false };
         let number = |at| {
             let mut bytes = [0; 4];
             log.read_exact_at(&mut bytes, at).map(|()| u32::from_be_bytes(bytes))
         };
-        let Ok(page) = number(8) else { return false };
-        let frame = FRAME_HEADER + u64::from(page);
+        let (Ok(magic), Ok(page)) = (number(0), number(8)) else { return false };
         // A commit that failed may have left a part of one more behind.
-        match ((self.length - HEADER) / frame).checked_sub(1) {
-            Some(before) => number(HEADER + before * frame).is_ok_and(|page| page > 0),
-            None => true,
-        }
+        let frame = FRAME_HEADER + u64::from(page);
+        let before = (self.length.saturating_sub(HEADER) / frame).checked_sub(1);
+        let held = before.is_none_or(|n| number(HEADER + n * frame).is_ok_and(|page| page > 0));
+        magic & !1 == MAGIC && held
     }
 
     fn was_cut(&mut self) -> StoreError {
