@@ -53,7 +53,7 @@ impl Fixture {
     }
 
     /// Of an item of a batch.
-    fn batch_permit(&self, instance: &str, batch: crate::domain::Batch) -> Permit {
+    pub(super) fn batch_permit(&self, instance: &str, batch: crate::domain::Batch) -> Permit {
         let authorized = authorized_in_batch("a", instance, batch);
         self.limiter.admit_now(authorized).expect("within all quotas")
     }

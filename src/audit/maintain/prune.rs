@@ -38,7 +38,7 @@ pub enum Held {
     Live,
     /// It declares what a backup lacked: without it, that would be taken for cut off.
     Restore,
-    /// It is an outcome whose intent stays: without it, that would not be closed.
+    /// It is an outcome, and what began its reset stays: without it, that would not be closed.
     Outcome,
     /// The second sink does not have it yet, as far as the store knows.
     Unsunk,
@@ -73,17 +73,17 @@ impl Reader {
     }
 }
 
-/// An outcome, and its intent in another chain.
+/// An outcome, and what began its reset in another chain.
 struct Away {
     outcome: u64,
-    intent: Position,
+    beginning: Position,
 }
 
 /// The first records of a chain that stay whatever they say.
 struct Bounds {
     /// Behind what the sink has.
     sunk: u64,
-    /// An outcome whose intent stays.
+    /// An outcome of a reset whose beginning stays.
     outcome: u64,
 }
 
@@ -104,14 +104,14 @@ pub(super) fn planned(
     };
     let chains = source.chains()?;
     let mut plans = chains.iter().map(|chain| plan(chain, u64::MAX)).collect::<Result<Vec<_>, _>>()?;
-    // What stays for an intent may be an intent of outcomes elsewhere.
+    // What stays for a beginning may be the beginning of outcomes elsewhere.
     loop {
         let goes: BTreeMap<_, _> =
             plans.iter().map(|(pruning, _)| (pruning.up_to.writer.clone(), pruning.up_to.sequence)).collect();
         let goes = |at: &Position| goes.get(&at.writer).is_some_and(|up_to| at.sequence <= *up_to);
         let mut settled = true;
         for (chain, (pruning, away)) in chains.iter().zip(&mut plans) {
-            let left = away.iter().find(|away| !goes(&away.intent));
+            let left = away.iter().find(|away| !goes(&away.beginning));
             if let Some(Away { outcome, .. }) = left {
                 (*pruning, *away) = plan(chain, *outcome)?;
                 settled = false;
@@ -123,7 +123,7 @@ pub(super) fn planned(
     }
 }
 
-/// What goes of one chain, and which outcomes go with it whose intents are in others.
+/// What goes of one chain, and which outcomes go with it whose resets began in others.
 fn planned_of(
     source: &dyn Source,
     ChainEnds { first, last, live }: &ChainEnds,
@@ -161,13 +161,18 @@ fn planned_of(
     }
 }
 
-/// Whether it is an outcome whose intent is in another chain.
-fn away(source: &dyn Source, at: &Position, record: &str) -> Result<Option<Away>, StoreError> {
-    let Some(reset) = projection::ended_by(record) else { return Ok(None) };
-    let intents = Filter { kind: Some(Kind::Intent), reset: Some(reset), ..Filter::default() };
-    let intent = source.page(&intents, Order::OldestFirst, None, 1)?.pop().map(|stored| stored.position);
-    let elsewhere = intent.filter(|intent| intent.writer != at.writer);
-    Ok(elsewhere.map(|intent| Away { outcome: at.sequence, intent }))
+/// What is in other chains of what an outcome ends: it was queued, sent, or both.
+fn away(source: &dyn Source, at: &Position, record: &str) -> Result<Vec<Away>, StoreError> {
+    let Some(reset) = projection::ended_by(record) else { return Ok(Vec::new()) };
+    let mut away = Vec::new();
+    for kind in projection::BEGINNINGS {
+        let beginnings = Filter { kind: Some(kind), reset: Some(reset), ..Filter::default() };
+        let begun =
+            source.page(&beginnings, Order::OldestFirst, None, 1)?.pop().map(|stored| stored.position);
+        let elsewhere = begun.filter(|begun| begun.writer != at.writer);
+        away.extend(elsewhere.map(|beginning| Away { outcome: at.sequence, beginning }));
+    }
+    Ok(away)
 }
 
 /// When a record was made that may go.

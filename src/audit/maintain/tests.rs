@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::audit::tests::{EFFORT, Fixture, accepted, kinds};
 use crate::audit::{Checkpoint, Filter, Locked, Order, Reader, Reset, Trail};
-use crate::domain::{ResetId, Status};
+use crate::domain::{Batch, ResetId, Status};
 use crate::http::Target;
 
 fn settings(fixture: &Fixture) -> config::Audit {
@@ -30,6 +30,13 @@ async fn reset(fixture: &Fixture, trail: &Trail, instance: &str) -> ResetId {
     let id = intent.reset_id();
     trail.close(intent, accepted(), EFFORT).await;
     id
+}
+
+/// A batch of one that its writer leaves queued.
+async fn left_queued(fixture: &Fixture, trail: &Trail, instance: &str) {
+    let batch = Batch { id: ResetId::generate(), size: 1 };
+    let permits = vec![fixture.batch_permit(instance, batch)];
+    std::mem::forget(trail.queue(permits, None).await.expect("queued"));
 }
 
 /// A reset that its writer leaves open.
@@ -172,27 +179,34 @@ async fn what_the_sink_does_not_have_stays_for_as_long_as_there_is_a_sink() {
 }
 
 #[tokio::test]
-async fn an_outcome_in_another_chain_stays_for_as_long_as_its_intent() {
-    let fixture = Fixture::new();
-    let trail = fixture.trail();
-    left_open(&fixture, &trail, "ins-1").await;
-    trail.stop();
-    // It closes the reset, and ends.
-    fixture.trail().stop();
-    let connection = Connection::open(fixture.path()).expect("opened");
-    let exported = "INSERT INTO exported SELECT writer, CASE WHEN writer = (SELECT min(writer) FROM records)
-                    THEN 1 ELSE max(sequence) END FROM records GROUP BY writer";
-    connection.execute_batch(exported).expect("said");
-    drop(connection);
-    let file = fixture.path().with_file_name("sink.jsonl");
-    let sunk = config::Audit { sink: Some(config::AuditSink::File(file)), ..settings(&fixture) };
-    let expected = [(1, Some(Held::Unsunk)), (1, Some(Held::Outcome))];
-    assert_eq!(planned_by(&fixture, &sunk, now()), expected);
-    let mut maintenance = Maintenance::open(&sunk).unwrap_or_else(|e| panic!("{e}"));
-    maintenance.prune(now(), &|| {}).expect("pruned");
-    maintenance.finish().expect("finished");
-    assert!(fixture.good(), "the reset is as its records tell it");
-    assert_eq!(planned(&fixture, now())[..2], [(3, None), (3, None)], "together they go");
+async fn an_outcome_in_another_chain_stays_for_as_long_as_what_it_ends() {
+    for sent in [true, false] {
+        let fixture = Fixture::new();
+        let trail = fixture.trail();
+        if sent {
+            left_open(&fixture, &trail, "ins-1").await;
+        } else {
+            left_queued(&fixture, &trail, "ins-1").await;
+        }
+        trail.stop();
+        // It closes the reset, and ends.
+        fixture.trail().stop();
+        let connection = Connection::open(fixture.path()).expect("opened");
+        let exported =
+            "INSERT INTO exported SELECT writer, CASE WHEN writer = (SELECT min(writer) FROM records)
+                        THEN 1 ELSE max(sequence) END FROM records GROUP BY writer";
+        connection.execute_batch(exported).expect("said");
+        drop(connection);
+        let file = fixture.path().with_file_name("sink.jsonl");
+        let sunk = config::Audit { sink: Some(config::AuditSink::File(file)), ..settings(&fixture) };
+        let expected = [(1, Some(Held::Unsunk)), (1, Some(Held::Outcome))];
+        assert_eq!(planned_by(&fixture, &sunk, now()), expected, "sent: {sent}");
+        let mut maintenance = Maintenance::open(&sunk).unwrap_or_else(|e| panic!("{e}"));
+        maintenance.prune(now(), &|| {}).expect("pruned");
+        maintenance.finish().expect("finished");
+        assert!(fixture.good(), "the reset is as its records tell it; sent: {sent}");
+        assert_eq!(planned(&fixture, now())[..2], [(3, None), (3, None)], "together they go; sent: {sent}");
+    }
 }
 
 #[tokio::test]

@@ -59,7 +59,7 @@ fn told_of(pruning: &Pruning) -> Result<(), Failure> {
         Some(Held::Timeless) => format!("; {stays} stays, it does not say when it was made"),
         Some(Held::Live) => format!("; {stays} stays, its writer may go on"),
         Some(Held::Restore) => format!("; {stays} stays, it declares what a backup lacked"),
-        Some(Held::Outcome) => format!("; {stays} stays, the intent of its reset does"),
+        Some(Held::Outcome) => format!("; {stays} stays, what began its reset does"),
         Some(Held::Unsunk) => format!("; {stays} stays, the audit sink does not have it yet"),
     };
     let what = match times {
