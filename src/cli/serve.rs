@@ -1,3 +1,4 @@
+use std::io;
 use std::path::Path;
 
 use super::{Failure, load, stopped};
@@ -6,9 +7,12 @@ use crate::telemetry;
 
 /// Runs the gateway until SIGTERM or SIGINT; SIGHUP reloads the policies.
 pub(super) fn run(file: &Path) -> Result<(), Failure> {
+    let forbidden = forbid_core_dumps();
     let config = load(file)?;
     telemetry::to_stdout(&config.telemetry).map_err(Failure::configuration)?;
-    forbid_core_dumps();
+    if let Err(e) = forbidden {
+        tracing::warn!("core dumps cannot be turned off: {e}");
+    }
     app::block_on(async {
         let app = App::start(config).map_err(failed)?;
         let (address, operations) = (app.address(), app.operations_address());
@@ -49,10 +53,10 @@ fn reload_on_hangup(reloader: Reloader) -> Result<impl Future<Output = ()>, Fail
     })
 }
 
-/// Library buffers cannot be wiped, and a core dump would hold them.
-fn forbid_core_dumps() {
-    use rustix::process::{Resource, Rlimit, setrlimit};
-    if let Err(e) = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }) {
-        tracing::warn!("core dumps cannot be turned off: {e}");
-    }
+/// Library buffers cannot be wiped, and a core dump would hold them: no file, none piped to a handler, and no look
+/// into the memory by others of the same user (`ptrace`, `/proc/PID/mem`, `/proc/PID/environ`).
+fn forbid_core_dumps() -> io::Result<()> {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }

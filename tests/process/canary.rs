@@ -1,12 +1,12 @@
 //! A password that must be found nowhere but where it is meant to go.
 
 use std::fs;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use serde_json::json;
 
 use crate::http::{call, raw, request};
-use crate::support::{ACCESS_KEY_PASSWORD, Gateway, Simulator, configured, payments};
+use crate::support::{ACCESS_KEY_PASSWORD, Gateway, Simulator, configured, payments, tool};
 
 const CANARY: &str = "Cnry~4Feather";
 
@@ -105,6 +105,38 @@ fn the_password_is_in_no_log_row_metric_or_problem() {
         assert!(!has(CANARY) && !has(ACCESS_KEY_PASSWORD) && !has(secret.trim()), "{name}");
         assert!(!generated.iter().any(|password| has(password)), "{name} has a generated password");
     }
+}
+
+#[test]
+fn nothing_secret_is_an_argument_or_in_the_environment_and_no_memory_is_dumped() {
+    let simulator = Simulator::start();
+    let folder = configured(&simulator);
+    let trace = folder.path().join("trace");
+    let gateway = Gateway::start(folder.path(), Stdio::null(), |zengate| {
+        let mut strace = tool("ZENGATE_TEST_STRACE", "strace");
+        strace.args(["-f", "-o"]).arg(&trace).args(["-e", "trace=prctl,openat"]);
+        strace.arg(zengate.get_program()).args(zengate.get_args());
+        strace
+    });
+    assert_eq!(gateway.reset("ins-a", CANARY).status, 201);
+    let child = gateway.process.child();
+    let of = |file: &str| fs::read(format!("/proc/{child}/{file}")).expect("readable");
+    for file in ["cmdline", "environ"] {
+        let bytes = of(file);
+        let has = |needle: &str| bytes.windows(needle.len()).any(|window| window == needle.as_bytes());
+        assert!(!bytes.is_empty() && !has(ACCESS_KEY_PASSWORD) && !has(CANARY), "{file}");
+    }
+    let limits = String::from_utf8(of("limits")).expect("text");
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("a line");
+    assert_eq!(core.split_whitespace().skip(4).collect::<Vec<_>>(), ["0", "0", "bytes"]);
+    // strace hands the signal to the gateway, which ends first.
+    assert!(Command::new("kill").args(["-TERM", &child.to_string()]).status().expect("kill runs").success());
+    let mut gateway = gateway;
+    gateway.process.ended();
+    let trace = fs::read_to_string(&trace).expect("a trace");
+    let position = |what: &str| trace.lines().position(|line| line.contains(what));
+    let forbidden = position("prctl(PR_SET_DUMPABLE, SUID_DUMP_DISABLE) = 0").expect("no dumps");
+    assert!(forbidden < position("/key\"").expect("the access key is read"), "before any secret is read");
 }
 
 /// Passwords made up and set: in the clear, sealed, and without anybody knowing whether they were. All else that is

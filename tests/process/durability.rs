@@ -100,9 +100,7 @@ fn no_call_reaches_zenlayer_before_its_intent_is_synced() {
         assert_eq!(gateway.reset(instance, "Abcd~1234").status, status);
     }
     // strace hands the signal to the gateway, which ends first.
-    let children =
-        Command::new("pgrep").args(["-P", &gateway.process.id().to_string()]).output().expect("pgrep runs");
-    let child = String::from_utf8_lossy(&children.stdout).trim().to_owned();
+    let child = gateway.process.child().to_string();
     assert!(Command::new("kill").args(["-TERM", &child]).status().expect("kill runs").success());
     let mut gateway = gateway;
     gateway.process.ended();

@@ -36,6 +36,13 @@ impl Process {
         self.0.id()
     }
 
+    /// The one process that it has started: of strace, what is traced.
+    pub fn child(&self) -> u32 {
+        let children =
+            Command::new("pgrep").args(["-P", &self.id().to_string()]).output().expect("pgrep runs");
+        String::from_utf8_lossy(&children.stdout).trim().parse().expect("one child")
+    }
+
     /// What it was started with a pipe for, once.
     pub fn stderr(&mut self) -> ChildStderr {
         self.0.stderr.take().expect("it is piped")
