@@ -59,3 +59,9 @@ if [ "$(cat "$out/node/stamp" 2>/dev/null)" != "$wanted" ]; then
   (cd "$out/node" && npm ci --ignore-scripts --no-progress --loglevel=error </dev/null)
   echo "$wanted" >"$out/node/stamp"
 fi
+
+deny=0.20.2
+if [ "$("$out/bin/cargo-deny" --version 2>/dev/null)" != "cargo-deny $deny" ]; then
+  CARGO_TARGET_DIR=$out/build cargo install --quiet --debug --locked --no-default-features --root "$out" "cargo-deny@$deny"
+  rm -rf "$out/build"
+fi

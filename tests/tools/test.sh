@@ -58,6 +58,11 @@ found() {
   export ZENGATE_TEST_PROMTOOL ZENGATE_TEST_STRACE ZENGATE_TEST_NODE ZENGATE_TEST_CHROMIUM ZENGATE_TEST_POSTGRES_BIN
   test -x "$ZENGATE_TEST_PYTHON"
   test -x "${ZENGATE_TEST_SPEC_LINT%% *}"
+  test -x target/tools/bin/cargo-deny
+}
+
+dependencies() {
+  target/tools/bin/cargo-deny --offline --locked --config tests/tools/deny.toml check bans licenses sources
 }
 
 none_ignored() {
@@ -85,5 +90,6 @@ stage "build" cargo test --locked --no-run
 stage "tools (beside the builds)" found
 stage "no test is skipped" none_ignored
 stage "spelling" target/tools/venv/bin/typos
+stage "licences and sources of dependencies" dependencies
 stage "test" tests
 printf '== all: %d s\n' "$SECONDS"
