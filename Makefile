@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt spec bench bench-audit tools soak kill verify
+.PHONY: help demo test lint fmt spec bench bench-audit sbom tools soak kill verify
 
 help: ## This list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
@@ -29,6 +29,12 @@ bench: ## Micro-benchmarks of the hot steps
 bench-audit: ## What the durable trail costs on this disk; writes docs/performance.md
 	ZENGATE_FIGURES_SECONDS=5 ZENGATE_FIGURES_REPORT=$(CURDIR)/docs/performance.md \
 		cargo test --locked --release --test process figures
+
+sbom: ## What is in the binary, as CycloneDX: target/zengate.cdx.json
+	@target/tools/bin/cargo-cyclonedx --version >/dev/null 2>&1 || CARGO_TARGET_DIR=target/tools/build \
+		cargo install --quiet --debug --locked --root target/tools cargo-cyclonedx@0.5.7
+	target/tools/bin/cargo-cyclonedx cyclonedx --quiet --format json --no-default-features --target x86_64-unknown-linux-gnu --override-filename zengate.cdx
+	mv zengate.cdx.json target/
 
 tools: ## Install what the tests need
 	bash tests/tools/install.sh

@@ -43,6 +43,7 @@ mod redis_loss;
 mod scale;
 mod sdk;
 mod sealed;
+mod security_page;
 mod serve;
 mod simulate;
 mod soak;
