@@ -31,16 +31,16 @@ bench-audit: ## What the durable trail costs on this disk; writes docs/performan
 		cargo test --locked --release --test process figures
 
 sbom: ## What is in the binary, as CycloneDX: target/zengate.cdx.json
-	@target/tools/bin/cargo-cyclonedx --version >/dev/null 2>&1 || CARGO_TARGET_DIR=target/tools/build \
-		cargo install --quiet --debug --locked --root target/tools cargo-cyclonedx@0.5.7
+	@test -x target/tools/bin/cargo-cyclonedx || CARGO_TARGET_DIR=target/tools/build \
+		cargo install --quiet --debug --locked --root target/tools cargo-cyclonedx@0.5.9
 	target/tools/bin/cargo-cyclonedx cyclonedx --quiet --format json --no-default-features --target x86_64-unknown-linux-gnu --override-filename zengate.cdx
 	mv zengate.cdx.json target/
 
 tools: ## Install what the tests need
 	bash tests/tools/install.sh
 
-soak: ## Ten minutes of a Zenlayer that comes and goes; writes docs/reliability.md
-	ZENGATE_SOAK_SECONDS=600 ZENGATE_SOAK_REPORT=$(CURDIR)/docs/reliability.md \
+soak: ## Half an hour of mixed traffic while all around it changes; writes docs/reliability.md
+	ZENGATE_SOAK_SECONDS=1800 ZENGATE_SOAK_REPORT=$(CURDIR)/docs/reliability.md \
 		cargo test --locked --test process soak
 
 kill: ## Two hundred kill -9 under load, on each store; writes docs/reliability.md
