@@ -91,9 +91,9 @@ fn redis(table: &mut Table<'_>) -> Option<RedisLimits> {
             replicas.map(|replicas| OnRedisLoss::Local { replicas })
         }
         _ => {
+            // Known already to whoever changes `on_redis_loss` in an emergency.
             if table.has("replicas") {
-                table.fault("replicas", "is for limits.on_redis_loss = \"local\" alone");
-                table.discard("replicas");
+                table.integer("replicas", None, 1..=1000)?;
             }
             local.map(|_| OnRedisLoss::Closed)
         }

@@ -367,10 +367,10 @@ fn each_bad_setting_is_told_by_its_path() {
             "limits.replicas: is required",
         ),
         (
-            "a part of nothing",
-            format!("{GOOD}{REDIS}replicas = 3"),
+            "no replicas",
+            format!("{GOOD}{REDIS}replicas = 0"),
             None,
-            "limits.replicas: is for limits.on_redis_loss = \"local\" alone",
+            "limits.replicas: is 0, out of bounds: must be a whole number from 1 to 1000",
         ),
         (
             "another store",
