@@ -25,7 +25,8 @@ use crate::http::{Client, Endpoint, TlsFault};
 use crate::idempotency::{FingerprintKeys, InFlight, KeyFault};
 use crate::inventory::Mirror;
 use crate::metrics::Metrics;
-use crate::ratelimit::{self, Limiter};
+use crate::ratelimit::Limiter;
+use crate::redis::{self, Link};
 use crate::telemetry::{self, LogError};
 
 use certificate::Certificate;
@@ -89,7 +90,7 @@ pub enum StartError {
     #[error(transparent)]
     Trail(#[from] OpenError),
     #[error(transparent)]
-    Limits(#[from] ratelimit::StartFault),
+    Redis(#[from] redis::StartFault),
     #[error(transparent)]
     IdempotencyKey(#[from] KeyFault),
     #[error("{key}: cannot listen on {address}: {source}")]
@@ -137,7 +138,9 @@ impl App {
     pub fn start(config: Config) -> Result<Self, StartError> {
         let Loaded { authenticator, revision, endpoint, certificate, metrics } =
             load(&config).map_err(StartError::Unusable)?;
-        let limiter = Arc::new(Limiter::start(&revision, &config.limits, metrics.clone())?);
+        let redis = config.limits.redis.as_ref();
+        let redis = redis.map(|settings| Link::start(settings, metrics.clone()).map(Arc::new)).transpose()?;
+        let limiter = Arc::new(Limiter::new(&revision, &config.limits, redis, metrics.clone()));
         tracing::info!(policy.revision = %revision.id(), teams = revision.team_count(), "the policies are loaded");
         let callers = bind("server.listen", config.server.listen)?;
         let operations = bind("operations.listen", config.operations.listen)?;

@@ -10,6 +10,7 @@ use crate::config;
 use crate::domain::{NewPassword, Password, RequestId, ResetRequest};
 use crate::inventory::{Attributes, Seen, Tag};
 use crate::ratelimit::Limiter;
+use crate::redis::Link;
 
 /// A decision on one reset of the team payments, by the policies in `folder`: call it to decide once.
 pub fn decision(folder: &Path) -> impl Fn() -> bool {
@@ -21,7 +22,11 @@ pub fn decision(folder: &Path) -> impl Fn() -> bool {
 /// charge each once. In this process it is also given back.
 pub fn admission(folder: &Path, settings: &config::Limits, at_a_time: usize) -> impl AsyncFn() {
     let revision = PolicyRevision::load(folder).unwrap_or_else(|e| panic!("{e}"));
-    let limiter = Limiter::start(&revision, settings, Arc::default()).unwrap_or_else(|e| panic!("{e}"));
+    let redis = settings
+        .redis
+        .as_ref()
+        .map(|settings| Arc::new(Link::start(settings, Arc::default()).unwrap_or_else(|e| panic!("{e}"))));
+    let limiter = Limiter::new(&revision, settings, redis, Arc::default());
     let in_process = settings.redis.is_none();
     let authorize = authorization(folder);
     let all: Vec<_> = (0..at_a_time).map(|_| Cell::new(authorize())).collect();

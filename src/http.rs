@@ -10,7 +10,6 @@ mod fetch;
 pub mod plain;
 mod signature;
 mod target;
-mod tls;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +24,6 @@ pub use credentials::Credentials;
 pub use fetch::{FetchFault, Fetcher};
 pub use signature::Signer;
 pub use target::{Digest, Target};
-pub use tls::{TlsFault, client as tls_client};
 
 use account::Account;
 use circuit::Circuit;
@@ -33,6 +31,9 @@ use client::bare_client;
 
 use crate::config::{SignedHeader, Upstream};
 use crate::metrics::Metrics;
+use crate::tls;
+
+pub use crate::tls::TlsFault;
 
 const PATH: &str = "/api/v2/zec";
 const CONTENT_TYPE: &str = "application/json";

@@ -19,9 +19,11 @@ pub mod idempotency;
 pub mod inventory;
 pub mod metrics;
 pub mod ratelimit;
+pub mod redis;
 pub mod reset;
 pub mod seal;
 #[cfg(feature = "simulator")]
 pub mod simulator;
 pub mod telemetry;
+mod tls;
 pub mod zenlayer;

@@ -17,6 +17,7 @@ use crate::authz::{Authorized, PolicyRevision, TeamLimits};
 use crate::config::{self, Quota};
 use crate::domain::{InstanceId, TeamName};
 use crate::metrics::Metrics;
+use crate::redis::{Away, Link};
 use ipnet::IpNet;
 
 use caller::CallerLimits;
@@ -26,7 +27,6 @@ use local::Local;
 use redis::Redis;
 
 pub use local::Overflow;
-pub use redis::{Away, StartFault};
 
 /// A limit, as answers and metrics name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -167,22 +167,23 @@ impl Limit {
 
 impl Limiter {
     /// An empty state, or Redis', under `settings` and the limits of `revision`.
-    pub fn start(
+    pub fn new(
         revision: &PolicyRevision,
         settings: &config::Limits,
+        redis: Option<Arc<Link>>,
         metrics: Arc<Metrics>,
-    ) -> Result<Self, StartFault> {
-        let counters = match &settings.redis {
+    ) -> Self {
+        let counters = match redis {
             None => Counters::Local(Local::new(settings.max_keys)),
-            Some(redis) => Counters::Redis(Redis::start(redis, settings.max_keys, metrics.clone())?),
+            Some(link) => Counters::Redis(Redis::new(link, settings.max_keys)),
         };
-        Ok(Self {
+        Self {
             callers: CallerLimits::new(revision),
             counters: Arc::new(counters),
             failures: Local::new(settings.max_keys),
             failed_authentications: Rate::of(&settings.failed_authentications),
             metrics,
-        })
+        }
     }
 
     /// Whether tokens that were never verified may still come from the client's network.

@@ -215,8 +215,7 @@ mod tests {
         let env = std::collections::BTreeMap::<String, String>::new();
         let config = Config::load(&path("zengate.toml"), &env).unwrap_or_else(|e| panic!("{e}"));
         let metrics = Arc::<Metrics>::default();
-        let limiter =
-            Limiter::start(&revision_with("x", ""), &config.limits, metrics.clone()).expect("started");
+        let limiter = Limiter::new(&revision_with("x", ""), &config.limits, None, metrics.clone());
         let trail = Trail::start(&config.audit, metrics.clone()).unwrap_or_else(|e| panic!("{e}"));
         System::new().block_on(async {
             let endpoint = Endpoint::new(&config.upstream, metrics.clone()).expect("no TLS");

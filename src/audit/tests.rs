@@ -21,7 +21,7 @@ impl Fixture {
         let failures = crate::config::Quota::new(1, 1, 1);
         let settings =
             crate::config::Limits { max_keys: 10_000, failed_authentications: failures, redis: None };
-        let limiter = Limiter::start(&revision_with("x", ""), &settings, metrics.clone()).expect("started");
+        let limiter = Limiter::new(&revision_with("x", ""), &settings, None, metrics.clone());
         Self { folder: tempfile::tempdir().expect("a folder"), metrics, limiter }
     }
 

@@ -34,7 +34,7 @@ pub(super) fn failed(error: StartError) -> Failure {
     match error {
         StartError::Unusable(_) => Failure::configuration(error),
         StartError::Trail(_)
-        | StartError::Limits(_)
+        | StartError::Redis(_)
         | StartError::IdempotencyKey(_)
         | StartError::Listen { .. }
         | StartError::Server(_) => Failure::finding(error),

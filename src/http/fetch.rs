@@ -10,8 +10,9 @@ use bytes::Bytes;
 use ipnet::{Ipv4Net, Ipv6Net};
 use url::{Host, Url};
 
-use super::{TlsFault, bare_client, tls};
+use super::{TlsFault, bare_client};
 use crate::config::Fetching;
+use crate::tls;
 
 /// Most addresses of one name that are tried.
 const MOST_ADDRESSES: usize = 4;

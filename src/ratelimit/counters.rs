@@ -2,8 +2,9 @@ use ipnet::IpNet;
 
 use super::gcra::{self, Rate};
 use super::local::{Local, Overflow};
-use super::redis::{Away, Redis};
+use super::redis::Redis;
 use crate::domain::{InstanceId, TeamName};
+use crate::redis::Away;
 
 /// What is counted.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -12,8 +13,6 @@ pub(super) enum Key {
     Cooldown(TeamName, InstanceId),
     /// Failed authentications of one client network.
     Network(IpNet),
-    /// Nothing: whether counting works.
-    Probe,
 }
 
 /// Cells of one key.

@@ -1,44 +1,28 @@
 //! One count for several replicas: the functions of `gcra.rs` as a script that Redis runs, by Redis' clock.
 
-mod link;
-mod server;
 #[cfg(test)]
 mod tests;
 
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
-use redis::{Cmd, ErrorKind, RedisError, ServerErrorKind, cmd};
-use tokio::sync::mpsc;
+use redis::{FromRedisValue, ParsingError, Value};
 
 use super::counters::{Charge, Key, Refused};
 use super::local::Local;
-use crate::config::{OnRedisLoss, RedisLimits};
-use crate::metrics::Metrics;
-
-use link::{Connection, Link};
-pub use server::StartFault;
-
-const SCRIPT: &str = include_str!("gcra.lua");
-/// Charges that wait to be given back; more stay charged.
-const MOST_BACK: usize = 4096;
-
-/// Redis cannot be asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the quotas cannot be counted: Redis is away")]
-pub struct Away;
+use crate::config::OnRedisLoss;
+use crate::redis::{Away, Call, Link, Script};
 
 /// The counters in Redis, and what stands in for them while it is away.
+#[derive(Debug)]
 pub(super) struct Redis {
     link: Arc<Link>,
-    /// The thread of the link ends with it.
-    back: mpsc::Sender<Vec<Charge>>,
     /// None: nothing is counted then.
     stand_in: Option<StandIn>,
-    metrics: Arc<Metrics>,
 }
 
 /// This replica's part of the quotas.
+#[derive(Debug)]
 struct StandIn {
     local: Local,
     replicas: NonZeroU32,
@@ -59,31 +43,18 @@ struct Answer {
     states: Vec<u64>,
 }
 
-impl std::fmt::Debug for Redis {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Redis")
-    }
-}
-
 impl Redis {
-    /// Connects, or goes on trying; only a Redis that refuses the login is a fault.
-    pub(super) fn start(
-        settings: &RedisLimits,
-        max_keys: usize,
-        metrics: Arc<Metrics>,
-    ) -> Result<Self, StartFault> {
-        let stand_in = match settings.on_loss {
+    pub(super) fn new(link: Arc<Link>, max_keys: usize) -> Self {
+        let stand_in = match link.on_loss() {
             OnRedisLoss::Closed => None,
             OnRedisLoss::Local { replicas } => Some(StandIn { local: Local::new(max_keys), replicas }),
         };
-        let (back, given_back) = mpsc::channel(MOST_BACK);
-        let link = Link::start(settings, given_back, metrics.clone())?;
-        Ok(Self { link, back, stand_in, metrics })
+        Self { link, stand_in }
     }
 
     /// All charges, or none, each of another key; and when that was.
     pub(super) async fn charge(&self, charges: &mut [Charge]) -> Result<u64, Refused> {
-        match self.link.ask(What::Charge, None, charges).await {
+        match self.ask(What::Charge, None, charges).await {
             Ok(answer) => answer.tell(charges),
             Err(away) => match &self.stand_in {
                 Some(StandIn { local, replicas }) => {
@@ -98,7 +69,7 @@ impl Redis {
 
     /// Finds the states and charges nothing; and when that was.
     pub(super) async fn peek(&self, charges: &mut [Charge]) -> Result<u64, Away> {
-        match self.link.ask(What::Peek, None, charges).await {
+        match self.ask(What::Peek, None, charges).await {
             Ok(Answer { now, states, .. }) => {
                 put(charges, states);
                 Ok(now)
@@ -118,11 +89,7 @@ impl Redis {
             Some(StandIn { local, .. }) if charges.iter().any(|charge| charge.stood_in) => {
                 charges.iter().for_each(|charge| local.give_back(charge));
             }
-            _ => {
-                if self.back.try_send(charges).is_err() {
-                    self.metrics.redis_failed("queue");
-                }
-            }
+            _ => self.link.post(call(self.link.prefix(), What::GiveBack, None, &charges)),
         }
     }
 
@@ -131,6 +98,10 @@ impl Redis {
         if let Some(StandIn { local, .. }) = &self.stand_in {
             local.sweep(local.now());
         }
+    }
+
+    async fn ask(&self, what: What, now: Option<u64>, charges: &[Charge]) -> Result<Answer, Away> {
+        self.link.ask(&call(self.link.prefix(), what, now, charges)).await
     }
 }
 
@@ -157,11 +128,14 @@ impl Answer {
             None => Ok(now),
         }
     }
+}
 
-    fn of(numbers: Vec<i64>) -> Result<Self, RedisError> {
+impl FromRedisValue for Answer {
+    fn from_redis_value(value: Value) -> Result<Self, ParsingError> {
+        let numbers = Vec::<i64>::from_redis_value(value)?;
         let number = |n: i64| u64::try_from(n).unwrap_or_default();
         let [now, spent, wait, ref states @ ..] = numbers[..] else {
-            return Err(RedisError::from((ErrorKind::UnexpectedReturnType, "too few numbers")));
+            return Err("too few numbers".to_owned().into());
         };
         Ok(Self {
             now: number(now),
@@ -171,50 +145,19 @@ impl Answer {
     }
 }
 
-impl Connection {
-    /// Runs the script, by its name where Redis knows it.
-    async fn run(
-        &self,
-        prefix: &str,
-        what: What,
-        now: Option<u64>,
-        charges: &[Charge],
-    ) -> Result<Answer, RedisError> {
-        let mut redis = self.redis.clone();
-        let mut by_name = cmd("EVALSHA");
-        by_name.arg(&self.script);
-        fill(&mut by_name, prefix, what, now, charges);
-        let numbers = match by_name.query_async(&mut redis).await {
-            // It was told to forget its scripts: nothing has run.
-            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                let mut whole = cmd("EVAL");
-                whole.arg(SCRIPT);
-                fill(&mut whole, prefix, what, now, charges);
-                whole.query_async(&mut redis).await
-            }
-            answer => answer,
-        };
-        Answer::of(numbers?)
-    }
-}
-
-fn fill(command: &mut Cmd, prefix: &str, what: What, now: Option<u64>, charges: &[Charge]) {
-    command.arg(charges.len());
-    for charge in charges {
-        command.arg(name(prefix, &charge.key));
-    }
-    command.arg(match what {
+fn call(prefix: &str, what: What, now: Option<u64>, charges: &[Charge]) -> Call {
+    let call = Call::new(Script::Quotas);
+    let mut call = charges.iter().fold(call, |call, charge| call.key(name(prefix, &charge.key)));
+    call.push(match what {
         What::Charge => "charge",
         What::Peek => "peek",
         What::GiveBack => "give-back",
     });
-    match now {
-        Some(now) => command.arg(now),
-        None => command.arg(""),
-    };
+    call.push(now.map(|now| now.to_string()).unwrap_or_default());
     for Charge { rate, cells, .. } in charges {
-        command.arg(rate.interval).arg(rate.burst).arg(*cells);
+        [rate.interval, rate.burst, *cells].iter().for_each(|number| call.push(number));
     }
+    call
 }
 
 /// In braces what a cluster places a key by: a request's keys are all of one team.
@@ -222,7 +165,6 @@ fn name(prefix: &str, key: &Key) -> String {
     match key {
         Key::Team(team) => format!("{prefix}{{{team}}}"),
         Key::Cooldown(team, instance) => format!("{prefix}{{{team}}}:{instance}"),
-        Key::Probe => format!("{prefix}probe"),
         Key::Network(network) => format!("{prefix}network:{network}"),
     }
 }

@@ -6,8 +6,7 @@ const LIMITS: &str =
 
 fn limiter(max_keys: usize) -> Limiter {
     let settings = config::Limits { max_keys, failed_authentications: Quota::new(1, 60, 2), redis: None };
-    Limiter::start(&crate::authz::tests::revision_with("x", LIMITS), &settings, Arc::default())
-        .expect("started")
+    Limiter::new(&crate::authz::tests::revision_with("x", LIMITS), &settings, None, Arc::default())
 }
 
 fn left(limiter: &Limiter) -> u32 {

@@ -40,8 +40,7 @@ impl Fixture {
         let metrics = Arc::<Metrics>::default();
         let failures = config::Quota::new(1, 1, 1);
         let settings = config::Limits { max_keys: 100_000, failed_authentications: failures, redis: None };
-        let limiter =
-            Limiter::start(&revision_with("x", LIMITS), &settings, metrics.clone()).expect("started");
+        let limiter = Limiter::new(&revision_with("x", LIMITS), &settings, None, metrics.clone());
         std::fs::write(folder.path().join("url.signing-key"), SIGNING_KEY).expect("written");
         Self { folder, limiter, metrics }
     }

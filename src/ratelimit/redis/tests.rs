@@ -6,7 +6,8 @@ use redis::Commands;
 use tempfile::TempDir;
 
 use super::*;
-use crate::config::RedisUrl;
+use crate::config::{RedisLimits, RedisUrl};
+use crate::metrics::Metrics;
 use crate::ratelimit::gcra::Rate;
 
 #[allow(dead_code, reason = "each binary uses its part of it")]
@@ -44,8 +45,8 @@ fn setup(url: &str) -> Setup {
 
 fn started(setup: &Setup) -> (super::Redis, Arc<Metrics>) {
     let metrics = Arc::new(Metrics::new());
-    let started = super::Redis::start(&setup.settings, 1000, metrics.clone());
-    (started.unwrap_or_else(|fault| panic!("{fault}")), metrics)
+    let link = Link::start(&setup.settings, metrics.clone()).unwrap_or_else(|fault| panic!("{fault}"));
+    (super::Redis::new(Arc::new(link), 1000), metrics)
 }
 
 fn block_on<F: Future>(future: F) -> F::Output {
@@ -89,7 +90,7 @@ impl Store {
         match self {
             Self::Local(local) => local.charge(charges, now).map(|()| now),
             Self::Redis(redis) => {
-                redis.link.ask(What::Charge, Some(now), charges).await.expect("there").tell(charges)
+                redis.ask(What::Charge, Some(now), charges).await.expect("there").tell(charges)
             }
         }
     }
@@ -98,7 +99,7 @@ impl Store {
         match self {
             Self::Local(local) => local.peek(charges),
             Self::Redis(redis) => {
-                let answer = redis.link.ask(What::Peek, Some(now), charges).await.expect("there");
+                let answer = redis.ask(What::Peek, Some(now), charges).await.expect("there");
                 assert_eq!((answer.now, answer.spent), (now, None));
                 put(charges, answer.states);
             }
@@ -109,7 +110,7 @@ impl Store {
         match self {
             Self::Local(local) => charges.iter().for_each(|charge| local.give_back(charge)),
             Self::Redis(redis) => {
-                redis.link.ask(What::GiveBack, Some(now), &charges).await.expect("there");
+                redis.ask(What::GiveBack, Some(now), &charges).await.expect("there");
             }
         }
     }
@@ -309,7 +310,7 @@ fn a_user_that_redis_refuses_is_a_fault() {
         ("", "NOAUTH"),
     ] {
         let setup = setup(&format!("redis://{login}{}", server.address));
-        let fault = super::Redis::start(&setup.settings, 1000, Arc::default()).expect_err(login).to_string();
+        let fault = Link::start(&setup.settings, Arc::default()).expect_err(login).to_string();
         let begin = format!("limits.redis_url_file: {} refuses this user: ", server.address);
         assert!(fault.starts_with(&begin) && !fault.contains("canary"), "{login}: {fault}");
         assert!(fault.contains(cause), "{login}: {fault}");

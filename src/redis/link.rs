@@ -5,40 +5,46 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use futures_util::future::join_all;
-use redis::RedisError;
 use redis::aio::MultiplexedConnection;
+use redis::{FromRedisValue, RedisError};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 
 use super::server::{CONNECT, Driver, Server, StartFault, Unconnected};
-use super::{Answer, Away, Charge, Key, What};
-use crate::config::RedisLimits;
+use super::{Away, Call, Names, Script};
+use crate::config::{OnRedisLoss, RedisLimits};
 use crate::metrics::Metrics;
-use crate::ratelimit::gcra::Rate;
 
 /// Pause between two tries to connect: at first none, then from the one to the other.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
 /// A connection that held for so long was good.
 const HELD: Duration = Duration::from_secs(5);
-/// Give-backs under way at a time.
+/// Posted calls under way at a time.
 const AT_A_TIME: usize = 64;
+/// Posted calls that wait; more come to nothing.
+const MOST_POSTED: usize = 4096;
 
 /// The one connection of this process, which a thread of its own keeps. Nobody waits for it: while it is away that is
 /// told at once.
-pub(super) struct Link {
+pub struct Link {
+    line: Arc<Line>,
+    /// The thread ends with it.
+    posted: mpsc::Sender<Call>,
+}
+
+/// What the thread has of it.
+struct Line {
     connection: ArcSwapOption<Connection>,
     state: AtomicU8,
     prefix: String,
     timeout: Duration,
-    /// Quotas are counted in this process meanwhile.
-    stands_in: bool,
+    on_loss: OnRedisLoss,
     metrics: Arc<Metrics>,
 }
 
-pub(super) struct Connection {
-    pub(super) redis: MultiplexedConnection,
-    /// The name that Redis gave the script.
-    pub(super) script: String,
+struct Connection {
+    redis: MultiplexedConnection,
+    names: Names,
     lost: Notify,
 }
 
@@ -53,46 +59,70 @@ enum State {
     Refused,
 }
 
+impl std::fmt::Debug for Link {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Link")
+    }
+}
+
 impl Link {
-    /// Returns after the first try to connect.
-    pub(super) fn start(
-        settings: &RedisLimits,
-        back: mpsc::Receiver<Vec<Charge>>,
-        metrics: Arc<Metrics>,
-    ) -> Result<Arc<Self>, StartFault> {
+    /// Connects, or goes on trying: returns after the first try. Only a Redis that refuses the login is a fault.
+    pub fn start(settings: &RedisLimits, metrics: Arc<Metrics>) -> Result<Self, StartFault> {
         let server = Server::new(settings)?;
-        let link = Arc::new(Self {
+        let line = Arc::new(Line {
             connection: ArcSwapOption::empty(),
             state: AtomicU8::new(State::Unknown as u8),
             prefix: settings.prefix.clone(),
             timeout: settings.timeout,
-            stands_in: settings.on_loss != crate::config::OnRedisLoss::Closed,
+            on_loss: settings.on_loss,
             metrics,
         });
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+        let (posted, posts) = mpsc::channel(MOST_POSTED);
         let (tried, first) = blocking::sync_channel(1);
-        let kept = link.clone();
+        let kept = line.clone();
         thread::Builder::new()
             .name("redis".to_owned())
-            .spawn(move || runtime.block_on(kept.keep(server, back, tried)))?;
+            .spawn(move || runtime.block_on(kept.keep(server, posts, tried)))?;
         match first.recv() {
             Ok(Err(fault)) => Err(fault),
-            _ => Ok(link),
+            _ => Ok(Self { line, posted }),
         }
     }
 
+    /// Before the name of every key.
+    pub fn prefix(&self) -> &str {
+        &self.line.prefix
+    }
+
+    pub fn on_loss(&self) -> OnRedisLoss {
+        self.line.on_loss
+    }
+
     /// Within the deadline, or not at all. What was sent is never sent again: whether it was counted is not known.
-    pub(super) async fn ask(&self, what: What, now: Option<u64>, charges: &[Charge]) -> Result<Answer, Away> {
+    pub async fn ask<A: FromRedisValue>(&self, call: &Call) -> Result<A, Away> {
+        self.line.ask(call).await
+    }
+
+    /// Without an answer. Never waits: what finds no room, or Redis away, comes to nothing.
+    pub fn post(&self, call: Call) {
+        if self.posted.try_send(call).is_err() {
+            self.line.metrics.redis_failed("queue");
+        }
+    }
+}
+
+impl Line {
+    async fn ask<A: FromRedisValue>(&self, call: &Call) -> Result<A, Away> {
         let Some(connection) = self.connection.load_full() else {
             self.metrics.redis_failed("away");
             return Err(Away);
         };
-        let (reason, cause) =
-            match timeout(self.timeout, connection.run(&self.prefix, what, now, charges)).await {
-                Ok(Ok(answer)) => return Ok(answer),
-                Ok(Err(error)) => ("error", error.to_string()),
-                Err(_) => ("timeout", format!("no answer within {:?}", self.timeout)),
-            };
+        let (reason, cause) = match timeout(self.timeout, connection.run(call)).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(error)) => ("error", error.to_string()),
+            Err(_) => ("timeout", format!("no answer within {:?}", self.timeout)),
+        };
         self.metrics.redis_failed(reason);
         // Whoever is first tells; the others' connection may be another by now.
         let lost = self.connection.compare_and_swap(&connection, None);
@@ -107,7 +137,7 @@ impl Link {
     async fn keep(
         self: Arc<Self>,
         mut server: Server,
-        mut back: mpsc::Receiver<Vec<Charge>>,
+        mut posts: mpsc::Receiver<Call>,
         tried: blocking::SyncSender<Result<(), StartFault>>,
     ) {
         let mut pause = Duration::ZERO;
@@ -126,7 +156,7 @@ impl Link {
                     tokio::select! {
                         () = driver => {}
                         () = connection.lost.notified() => {}
-                        () = self.give_back(&mut back) => return,
+                        () = self.carry(&mut posts) => return,
                     }
                     self.connection.store(None);
                     self.say(State::Away, "the connection has ended");
@@ -147,7 +177,7 @@ impl Link {
             }
             // Replicas that lost it together do not come back together.
             let jittered = pause.mul_f64(0.5 + fastrand::f64() / 2.0);
-            if timeout(jittered, self.leave(&mut back)).await.is_ok() {
+            if timeout(jittered, self.leave(&mut posts)).await.is_ok() {
                 return;
             }
             pause = (pause * 2).clamp(PAUSES.0, PAUSES.1);
@@ -155,34 +185,38 @@ impl Link {
         }
     }
 
-    /// A connection over which a charge works: one to a replica, or to a full Redis, does not count.
+    /// A connection over which every script works: one to a replica, or to a full Redis, does not count.
     async fn connect(&self, server: &Server) -> Result<(Arc<Connection>, Driver), Unconnected> {
-        let (redis, script, mut driver) = server.connect().await?;
-        let connection = Arc::new(Connection { redis, script, lost: Notify::new() });
-        let rate = Rate { interval: 1, burst: 1 };
-        let probe = [Charge::new(Key::Probe, rate, 0)];
-        let probed: Result<_, RedisError> = tokio::select! {
-            probed = connection.run(&self.prefix, What::Charge, None, &probe) => probed,
+        let (redis, names, mut driver) = server.connect().await?;
+        let connection = Arc::new(Connection { redis, names, lost: Notify::new() });
+        let probe = async {
+            for script in Script::ALL {
+                connection.run::<redis::Value>(&script.probe(&self.prefix)).await?;
+            }
+            Ok(())
+        };
+        let probed: Result<(), RedisError> = tokio::select! {
+            probed = probe => probed,
             () = &mut driver => Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into()),
         };
         match probed {
-            Ok(_) => Ok((connection, driver)),
+            Ok(()) => Ok((connection, driver)),
             Err(error) => Err(Unconnected::Refused(server.to_string(), error)),
         }
     }
 
     /// Until no more can come.
-    async fn give_back(&self, back: &mut mpsc::Receiver<Vec<Charge>>) {
+    async fn carry(&self, posts: &mut mpsc::Receiver<Call>) {
         let mut some = Vec::with_capacity(AT_A_TIME);
-        while back.recv_many(&mut some, AT_A_TIME).await > 0 {
-            join_all(some.iter().map(|charges| self.ask(What::GiveBack, None, charges))).await;
+        while posts.recv_many(&mut some, AT_A_TIME).await > 0 {
+            join_all(some.iter().map(|call| self.ask::<redis::Value>(call))).await;
             some.clear();
         }
     }
 
-    /// What comes while Redis is away stays charged there. Until no more can come.
-    async fn leave(&self, back: &mut mpsc::Receiver<Vec<Charge>>) {
-        while back.recv().await.is_some() {
+    /// What comes while Redis is away comes to nothing. Until no more can come.
+    async fn leave(&self, posts: &mut mpsc::Receiver<Call>) {
+        while posts.recv().await.is_some() {
             self.metrics.redis_failed("away");
         }
     }
@@ -191,8 +225,10 @@ impl Link {
     fn say(&self, state: State, cause: &str) {
         let before = self.state.swap(state as u8, Ordering::Relaxed);
         self.metrics.redis_is(state == State::Up);
-        let instead =
-            if self.stands_in { "each replica counts its part of the quotas" } else { "resets are refused" };
+        let instead = match self.on_loss {
+            OnRedisLoss::Closed => "resets are refused",
+            OnRedisLoss::Local { .. } => "each replica counts its part of the quotas",
+        };
         if before == state as u8 {
             return;
         }
@@ -206,6 +242,12 @@ impl Link {
                 tracing::warn!("Redis is away, so {instead}: {cause}");
             }
         }
+    }
+}
+
+impl Connection {
+    async fn run<A: FromRedisValue>(&self, call: &Call) -> Result<A, RedisError> {
+        call.run(&self.redis, &self.names).await
     }
 }
 

@@ -11,20 +11,20 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::SCRIPT;
+use super::{Names, Script};
 use crate::config::{Host, RedisLimits, RedisUrl};
-use crate::http::{TlsFault, tls_client};
+use crate::tls::{self, TlsFault};
 
 /// Commands on their way to the connection; who finds no room waits.
 const BUFFER: usize = 1024;
 
-/// Longest time to connect, log in and load the script, of all hosts together.
+/// Longest time to connect, log in and load the scripts, of all hosts together.
 pub(super) const CONNECT: Duration = Duration::from_secs(1);
 
 /// What moves a connection's bytes, until it ends.
 pub(super) type Driver = Pin<Box<dyn Future<Output = ()>>>;
 
-/// Why the counters cannot be started.
+/// Why Redis cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum StartFault {
     #[error("limits.redis_url_file: {server} refuses this user: {cause}")]
@@ -78,7 +78,7 @@ impl Server {
     }
 
     fn connector(&self) -> Result<Option<TlsConnector>, TlsFault> {
-        let client = || tls_client(self.ca.as_deref()).map(|config| TlsConnector::from(Arc::new(config)));
+        let client = || tls::client(self.ca.as_deref()).map(|config| TlsConnector::from(Arc::new(config)));
         self.url.tls.then(client).transpose()
     }
 
@@ -103,8 +103,8 @@ impl Server {
         }
     }
 
-    /// Logged in at the one that takes writes, with the script's name there.
-    pub(super) async fn connect(&self) -> Result<(MultiplexedConnection, String, Driver), Unconnected> {
+    /// Logged in at the one that takes writes, with the scripts' names there.
+    pub(super) async fn connect(&self) -> Result<(MultiplexedConnection, Names, Driver), Unconnected> {
         let Some(service) = &self.url.sentinel else {
             return self.log_in(&self.url.hosts[0]).await;
         };
@@ -138,7 +138,7 @@ impl Server {
         Ok(master)
     }
 
-    async fn log_in(&self, host: &Host) -> Result<(MultiplexedConnection, String, Driver), Unconnected> {
+    async fn log_in(&self, host: &Host) -> Result<(MultiplexedConnection, Names, Driver), Unconnected> {
         let mut login = RedisConnectionInfo::default().set_db(self.url.database.into());
         if let Some(user) = &self.url.user {
             login = login.set_username(user);
@@ -148,14 +148,19 @@ impl Server {
             login = login.set_password(password);
         }
         let (mut redis, mut driver) = self.open(host, &login).await?;
-        let mut load = cmd("SCRIPT");
-        load.arg("LOAD").arg(SCRIPT);
-        let loaded = tokio::select! {
-            loaded = load.query_async(&mut redis) => loaded,
+        let load = async {
+            let mut names = Names::default();
+            for (name, script) in names.iter_mut().zip(Script::ALL) {
+                *name = cmd("SCRIPT").arg("LOAD").arg(script.text()).query_async(&mut redis).await?;
+            }
+            Ok(names)
+        };
+        let loaded: Result<_, RedisError> = tokio::select! {
+            loaded = load => loaded,
             () = &mut driver => Err(RedisError::from(io::Error::from(io::ErrorKind::UnexpectedEof))),
         };
-        let script = loaded.map_err(|error| Unconnected::Refused(host.to_string(), error))?;
-        Ok((redis, script, driver))
+        let names = loaded.map_err(|error| Unconnected::Refused(host.to_string(), error))?;
+        Ok((redis, names, driver))
     }
 
     async fn open(

@@ -1,0 +1,91 @@
+//! The one Redis that replicas share: one connection a process, and the scripts that run there.
+
+mod link;
+mod server;
+
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, cmd};
+
+pub use link::Link;
+pub use server::StartFault;
+
+/// Redis cannot be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the quotas cannot be counted: Redis is away")]
+pub struct Away;
+
+/// What Redis runs for this gateway.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Script {
+    /// The charged quotas.
+    Quotas,
+}
+
+/// One run of a script.
+#[derive(Debug)]
+pub struct Call {
+    script: Script,
+    keys: Vec<String>,
+    arguments: Vec<String>,
+}
+
+/// The names that Redis gave the scripts, in the order of [`Script::ALL`].
+type Names = [String; Script::ALL.len()];
+
+impl Script {
+    const ALL: [Self; 1] = [Self::Quotas];
+
+    fn text(self) -> &'static str {
+        match self {
+            Self::Quotas => include_str!("ratelimit/gcra.lua"),
+        }
+    }
+
+    /// A run that uses every right that the script needs, and counts nothing.
+    fn probe(self, prefix: &str) -> Call {
+        let mut call = Call::new(self).key(format!("{prefix}probe"));
+        match self {
+            Self::Quotas => ["charge", "", "1", "1", "0"].iter().for_each(|argument| call.push(argument)),
+        }
+        call
+    }
+}
+
+impl Call {
+    pub fn new(script: Script) -> Self {
+        Self { script, keys: Vec::new(), arguments: Vec::new() }
+    }
+
+    pub fn key(mut self, key: String) -> Self {
+        self.keys.push(key);
+        self
+    }
+
+    pub fn push(&mut self, argument: impl ToString) {
+        self.arguments.push(argument.to_string());
+    }
+
+    /// By the script's name, where Redis knows it.
+    async fn run<A: FromRedisValue>(
+        &self,
+        redis: &MultiplexedConnection,
+        names: &Names,
+    ) -> Result<A, RedisError> {
+        let mut redis = redis.clone();
+        let mut by_name = cmd("EVALSHA");
+        by_name.arg(&names[self.script as usize]);
+        match self.fill(&mut by_name).query_async(&mut redis).await {
+            // It was told to forget its scripts: nothing has run.
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                let mut whole = cmd("EVAL");
+                whole.arg(self.script.text());
+                self.fill(&mut whole).query_async(&mut redis).await
+            }
+            answer => answer,
+        }
+    }
+
+    fn fill<'c>(&self, command: &'c mut Cmd) -> &'c mut Cmd {
+        command.arg(self.keys.len()).arg(&self.keys).arg(&self.arguments)
+    }
+}
