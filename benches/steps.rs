@@ -151,7 +151,8 @@ fn charges(criterion: &mut Criterion) {
     let mut text = std::fs::read_to_string(&config).expect("text");
     let local = load(&folder).limits;
     text.push_str(
-        "[limits]\nstore = \"redis\"\nredis_url_file = \"redis-url\"\nredis_timeout_milliseconds = 1000\n",
+        "[limits]\nstore = \"redis\"\nredis_url_file = \"redis-url\"\nredis_timeout_milliseconds = 1000\n\
+         replicas = 1\n",
     );
     std::fs::write(&config, text).expect("written");
     let policies = folder.path().join("policies");

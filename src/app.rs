@@ -140,7 +140,11 @@ impl App {
             load(&config).map_err(StartError::Unusable)?;
         let redis = config.limits.redis.as_ref();
         let redis = redis.map(|settings| Link::start(settings, metrics.clone()).map(Arc::new)).transpose()?;
-        let limiter = Arc::new(Limiter::new(&revision, &config.limits, redis, metrics.clone()));
+        let limiter = Arc::new(Limiter::new(&revision, &config.limits, redis.clone(), metrics.clone()));
+        let endpoint = match &redis {
+            Some(redis) => endpoint.sharing(&config.upstream, redis.clone()),
+            None => endpoint,
+        };
         tracing::info!(policy.revision = %revision.id(), teams = revision.team_count(), "the policies are loaded");
         let callers = bind("server.listen", config.server.listen)?;
         let operations = bind("operations.listen", config.operations.listen)?;

@@ -31,12 +31,15 @@ use client::bare_client;
 
 use crate::config::{SignedHeader, Upstream};
 use crate::metrics::Metrics;
+use crate::redis::Link;
 use crate::tls;
 
 pub use crate::tls::TlsFault;
 
 const PATH: &str = "/api/v2/zec";
 const CONTENT_TYPE: &str = "application/json";
+/// How long a call may have leave without being under way, while its intent is committed.
+const BESIDES: Duration = Duration::from_secs(30);
 const SIGNATURE_METHOD: &str = "ZC2-HMAC-SHA256";
 
 const ACTION: HeaderName = HeaderName::from_static("x-zc-action");
@@ -161,6 +164,13 @@ impl Endpoint {
             lists: circuit(Action::DescribeInstances),
             metrics,
         })
+    }
+
+    /// The account's budget becomes one with all who share that Redis.
+    pub fn sharing(mut self, settings: &Upstream, redis: Arc<Link>) -> Self {
+        let lease = settings.timeout + BESIDES;
+        self.account = Account::share(settings.budget, redis, lease, self.metrics.clone());
+        self
     }
 
     /// The access key's, to be looked at again.

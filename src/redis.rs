@@ -1,7 +1,13 @@
 //! The one Redis that replicas share: one connection a process, and the scripts that run there.
 
+#[cfg(test)]
+pub(crate) mod for_test;
 mod link;
 mod server;
+#[cfg(test)]
+#[allow(dead_code, reason = "each binary uses its part of it")]
+#[path = "../tests/support/redis.rs"]
+pub(crate) mod server_of_tests;
 
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, ErrorKind, FromRedisValue, RedisError, ServerErrorKind, cmd};
@@ -19,6 +25,8 @@ pub struct Away;
 pub enum Script {
     /// The charged quotas.
     Quotas,
+    /// The account's budget.
+    Budget,
 }
 
 /// One run of a script.
@@ -33,20 +41,27 @@ pub struct Call {
 type Names = [String; Script::ALL.len()];
 
 impl Script {
-    const ALL: [Self; 1] = [Self::Quotas];
+    const ALL: [Self; 2] = [Self::Quotas, Self::Budget];
 
     fn text(self) -> &'static str {
         match self {
             Self::Quotas => include_str!("ratelimit/gcra.lua"),
+            Self::Budget => include_str!("http/account/budget.lua"),
         }
     }
 
     /// A run that uses every right that the script needs, and counts nothing.
     fn probe(self, prefix: &str) -> Call {
-        let mut call = Call::new(self).key(format!("{prefix}probe"));
-        match self {
-            Self::Quotas => ["charge", "", "1", "1", "0"].iter().for_each(|argument| call.push(argument)),
-        }
+        let (keys, arguments): (&[_], &[_]) = match self {
+            Self::Quotas => (&["probe"], &["charge", "", "1", "1", "0"]),
+            // One call that ended and one that is begun, of two that want to.
+            Self::Budget => (
+                &["probe", "probe:calls", "probe:waiting"],
+                &["", "1", "1", "1", "1", "probe", "0", "1", "a", "a", "b"],
+            ),
+        };
+        let mut call = keys.iter().fold(Call::new(self), |call, key| call.key(format!("{prefix}{key}")));
+        arguments.iter().for_each(|argument| call.push(argument));
         call
     }
 }

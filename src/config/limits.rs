@@ -33,6 +33,8 @@ pub struct RedisLimits {
     pub timeout: Duration,
     /// `limits.prefix`, default `zengate:`, before the name of every key.
     pub prefix: String,
+    /// `limits.replicas`, required: the most that run at once.
+    pub replicas: NonZeroU32,
     pub on_loss: OnRedisLoss,
 }
 
@@ -42,10 +44,7 @@ pub enum OnRedisLoss {
     /// `closed`, the default: they are refused.
     Closed,
     /// `local`: each replica counts its part of the quotas.
-    Local {
-        /// `limits.replicas`
-        replicas: NonZeroU32,
-    },
+    Local,
 }
 
 const OF_REDIS: [&str; 6] =
@@ -83,27 +82,19 @@ fn redis(table: &mut Table<'_>) -> Option<RedisLimits> {
     }
     let milliseconds = table.integer("redis_timeout_milliseconds", Some(50), 5..=1000);
     let prefix = prefix(table);
-    let local = table.choice("on_redis_loss", "closed", &[("closed", false), ("local", true)]);
-    let on_loss = match local {
-        Some(true) => {
-            let replicas = table.integer("replicas", None, 1..=1000);
-            let replicas = replicas.and_then(|n| u32::try_from(n).ok()).and_then(NonZeroU32::new);
-            replicas.map(|replicas| OnRedisLoss::Local { replicas })
-        }
-        _ => {
-            // Known already to whoever changes `on_redis_loss` in an emergency.
-            if table.has("replicas") {
-                table.integer("replicas", None, 1..=1000)?;
-            }
-            local.map(|_| OnRedisLoss::Closed)
-        }
-    };
+    let replicas = table.integer("replicas", None, 1..=1000);
+    let on_loss = table.choice(
+        "on_redis_loss",
+        "closed",
+        &[("closed", OnRedisLoss::Closed), ("local", OnRedisLoss::Local)],
+    );
     Some(RedisLimits {
         url: url?,
         url_file: url_file?,
         ca: ca?,
         timeout: Duration::from_millis(milliseconds?),
         prefix: prefix?,
+        replicas: NonZeroU32::new(u32::try_from(replicas?).ok()?)?,
         on_loss: on_loss?,
     })
 }

@@ -1,5 +1,7 @@
 //! The account's own budget: so many requests a second, so many at a time, shared fairly between all who ask.
 
+mod shared;
+
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,6 +12,9 @@ use tokio::time::timeout_at;
 use crate::config::Budget;
 use crate::domain::TeamName;
 use crate::metrics::Metrics;
+use crate::redis::Link;
+
+use shared::{Ids, Shared};
 
 /// What is left of the rate at the least after Zenlayer has said again and again that it is too much.
 const LEAST: f64 = 0.05;
@@ -48,15 +53,24 @@ pub struct Spent {
 /// All that calls Zenlayer, of all workers.
 pub struct Account {
     settings: Budget,
+    /// None: all of the budget is this process' own.
+    shared: Option<Shared>,
     state: Mutex<State>,
     metrics: Arc<Metrics>,
 }
 
 /// One call's leave: a place among those under way, and one request of the rate. Gives the place back when dropped.
-pub(super) struct Turn(Arc<Account>, Share);
+pub(super) struct Turn {
+    account: Arc<Account>,
+    share: Share,
+    /// Its place in Redis. None: this process alone counts it.
+    id: Option<u64>,
+}
 
 struct State {
     in_flight: usize,
+    /// What is counted in Redis.
+    ids: Ids,
     /// Places by share; none of the shares that have none.
     held: HashMap<Share, usize>,
     rate: Rate,
@@ -83,6 +97,20 @@ struct Rate {
 
 impl Account {
     pub fn new(settings: Budget, metrics: Arc<Metrics>) -> Self {
+        Self::with(settings, None, metrics)
+    }
+
+    /// One budget with all replicas of the link's Redis. A place there ends by itself after `lease`.
+    pub fn share(settings: Budget, link: Arc<Link>, lease: Duration, metrics: Arc<Metrics>) -> Arc<Self> {
+        let shared = Shared::new(&settings, link, lease);
+        let account = Arc::new(Self::with(settings, Some(shared), metrics));
+        if let Some(shared) = &account.shared {
+            shared.fetch_for(&account);
+        }
+        account
+    }
+
+    fn with(settings: Budget, shared: Option<Shared>, metrics: Arc<Metrics>) -> Self {
         let now = Instant::now();
         let rate = Rate {
             per_second: f64::from(settings.requests_per_second),
@@ -92,14 +120,15 @@ impl Account {
             lowered: None,
             paused_until: now,
         };
-        let state = State { in_flight: 0, held: HashMap::new(), rate, lines: VecDeque::new(), waiting: 0 };
+        let (held, lines, ids) = (HashMap::new(), VecDeque::new(), Ids::default());
+        let state = State { in_flight: 0, ids, held, rate, lines, waiting: 0 };
         metrics.account_rate(1.0);
-        Self { settings, state: Mutex::new(state), metrics }
+        Self { settings, shared, state: Mutex::new(state), metrics }
     }
 
     /// Waits for a turn, behind others of the same share only, at most `queue_seconds` long.
     pub(super) async fn turn(self: &Arc<Self>, share: Share) -> Result<Turn, Spent> {
-        let until = Instant::now() + self.settings.patience;
+        let until = Instant::now() + self.patience();
         let mut granted = match self.ask(share.clone())? {
             Asked::Now(turn) => return Ok(turn),
             Asked::Later(granted) => granted,
@@ -120,8 +149,29 @@ impl Account {
                         self.spent()
                     });
                 }
+                // Of what is counted in Redis turns come as soon as there are any.
+                Err(_) if self.by_redis().is_some() => {}
                 Err(_) => self.serve(),
             }
+        }
+    }
+
+    /// Long enough to learn that Redis is away.
+    fn patience(&self) -> Duration {
+        let least = self.shared.as_ref().map(|shared| shared.link.timeout() + LOOK);
+        self.settings.patience.max(least.unwrap_or_default())
+    }
+
+    /// Where the budget is shared now.
+    fn by_redis(&self) -> Option<&Shared> {
+        self.shared.as_ref().filter(|shared| shared.link.is_up())
+    }
+
+    /// What this process may use: all, or its part while it should share and cannot.
+    fn budget(&self) -> &Budget {
+        match (&self.shared, self.by_redis()) {
+            (Some(shared), None) => &shared.part,
+            _ => &self.settings,
         }
     }
 
@@ -146,18 +196,22 @@ impl Account {
 
     fn ask(self: &Arc<Self>, share: Share) -> Result<Asked, Spent> {
         let now = Instant::now();
+        let (shared, budget) = (self.by_redis().is_some(), self.budget());
         let mut state = self.lock();
-        if state.waiting == 0 && state.is_free(now, &self.settings) && state.may_hold(&share, &self.settings)
-        {
-            return Ok(Asked::Now(self.take(&mut state, share, now)));
+        let free = !shared && state.waiting == 0 && state.is_free(now, budget);
+        if free && state.may_hold(&share, budget) {
+            return Ok(Asked::Now(self.take(&mut state, share, None, now)));
         }
-        if state.waiting >= self.settings.queue {
+        // Who waits for Redis' answer alone takes nobody's room.
+        let passing = if shared { state.free(now, budget) } else { 0 };
+        if state.waiting >= self.settings.queue + passing {
             state.forget_the_gone();
         }
         let place = state.lines.iter().position(|line| line.share == share);
         let own = place.map_or(0, |place| state.lines[place].waiting.len());
         // A quarter of the room at the most for one share: else the busiest would leave none to the others.
-        if state.waiting >= self.settings.queue || own >= self.settings.queue.div_ceil(4) {
+        let room = self.settings.queue.div_ceil(4) + passing.min(state.left_to(&share, budget));
+        if state.waiting >= self.settings.queue + passing || own >= room {
             drop(state);
             self.metrics.account_refused("queue-full");
             return Err(self.spent());
@@ -172,17 +226,29 @@ impl Account {
         Ok(Asked::Later(granted))
     }
 
-    /// Gives turns out, a share after the other, for as long as there are any.
+    /// Gives turns out for as long as there are any, or has Redis asked for some.
     fn serve(self: &Arc<Self>) {
-        let now = Instant::now();
+        match self.by_redis() {
+            Some(shared) => shared.wake(),
+            None => drop(self.give_out(None)),
+        }
+    }
+
+    /// A turn each, a share after the other: for as long as there are any, or for each of these in Redis. What nobody
+    /// may take of them comes back.
+    fn give_out(self: &Arc<Self>, mut ids: Option<VecDeque<u64>>) -> Option<VecDeque<u64>> {
+        let (now, budget) = (Instant::now(), self.budget());
         // Those whose receiver is gone are dropped behind the lock, since that takes it.
         let mut unwanted = Vec::new();
         let mut state = self.lock();
         // Lines whose share holds all it may are passed over, once each.
         let mut passed = 0;
-        while passed < state.lines.len() && state.is_free(now, &self.settings) {
+        while passed < state.lines.len() && state.is_free(now, budget) {
+            if ids.as_ref().is_some_and(VecDeque::is_empty) {
+                break;
+            }
             let Some(mut line) = state.lines.pop_front() else { break };
-            if !state.may_hold(&line.share, &self.settings) {
+            if !state.may_hold(&line.share, budget) {
                 state.lines.push_back(line);
                 passed += 1;
                 continue;
@@ -195,28 +261,30 @@ impl Account {
             state.waiting -= 1;
             if !grant.is_closed() {
                 passed = 0;
-                unwanted.extend(grant.send(self.take(&mut state, share, now)).err());
+                let id = ids.as_mut().and_then(VecDeque::pop_front);
+                unwanted.extend(grant.send(self.take(&mut state, share, id, now)).err());
             }
         }
         self.metrics.account_queued(state.waiting);
         drop(state);
         drop(unwanted);
+        ids
     }
 
-    fn take(self: &Arc<Self>, state: &mut State, share: Share, now: Instant) -> Turn {
+    fn take(self: &Arc<Self>, state: &mut State, share: Share, id: Option<u64>, now: Instant) -> Turn {
         state.in_flight += 1;
         *state.held.entry(share.clone()).or_default() += 1;
         state.rate.take(now);
         self.metrics.account_in_flight(state.in_flight);
-        Turn(self.clone(), share)
+        Turn { account: self.clone(), share, id }
     }
 
     /// When it makes sense to look again: when the rate allows a call, or, while no place can be had, soon.
     fn next(&self, share: &Share) -> Instant {
-        let now = Instant::now();
+        let (now, budget, shared) = (Instant::now(), self.budget(), self.by_redis().is_some());
         let state = self.lock();
-        let full = state.in_flight >= self.settings.max_concurrent || !state.may_hold(share, &self.settings);
-        let soon = now + if full { LOOK } else { Duration::from_millis(1) };
+        let full = state.in_flight >= budget.max_concurrent || !state.may_hold(share, budget);
+        let soon = now + if full || shared { LOOK } else { Duration::from_millis(1) };
         state.rate.next(now).max(soon)
     }
 
@@ -227,7 +295,9 @@ impl Account {
 
     /// Whatever panicked while it held the lock left counters behind that still count.
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.rate.per_second = f64::from(self.budget().requests_per_second);
+        state
     }
 }
 
@@ -238,26 +308,31 @@ enum Asked {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let mut state = self.0.lock();
+        let mut state = self.account.lock();
         state.in_flight -= 1;
-        state.let_go(&self.1);
-        self.0.metrics.account_in_flight(state.in_flight);
+        state.let_go(&self.share);
+        state.ids.end(self.id);
+        self.account.metrics.account_in_flight(state.in_flight);
         if let Some(factor) = state.rate.recovered(Instant::now()) {
-            self.0.metrics.account_rate(factor);
+            self.account.metrics.account_rate(factor);
         }
-        let waited_for = state.waiting > 0;
+        let waited_for = state.waiting > 0 || self.id.is_some();
         drop(state);
         if waited_for {
-            self.0.serve();
+            self.account.serve();
         }
     }
 }
 
 impl State {
+    fn may_hold(&self, share: &Share, budget: &Budget) -> bool {
+        self.left_to(share, budget) > 0
+    }
+
     /// Three quarters of the places for one share at the most: calls that take long must leave some to the others.
-    fn may_hold(&self, share: &Share, settings: &Budget) -> bool {
-        let most = settings.max_concurrent - settings.max_concurrent / 4;
-        self.held.get(share).is_none_or(|held| *held < most)
+    fn left_to(&self, share: &Share, budget: &Budget) -> usize {
+        let most = budget.max_concurrent - budget.max_concurrent / 4;
+        most.saturating_sub(self.held.get(share).copied().unwrap_or_default())
     }
 
     fn let_go(&mut self, share: &Share) {
@@ -278,8 +353,19 @@ impl State {
         self.waiting = self.lines.iter().map(|line| line.waiting.len()).sum();
     }
 
-    fn is_free(&self, now: Instant, settings: &Budget) -> bool {
-        self.in_flight < settings.max_concurrent && self.rate.next(now) <= now
+    fn is_free(&self, now: Instant, budget: &Budget) -> bool {
+        self.in_flight < budget.max_concurrent && self.rate.next(now) <= now
+    }
+
+    /// How many may go now.
+    fn free(&self, now: Instant, budget: &Budget) -> usize {
+        budget.max_concurrent.saturating_sub(self.in_flight).min(self.rate.free(now))
+    }
+
+    /// How many of those who wait may go now.
+    fn wanted(&self, now: Instant, budget: &Budget) -> usize {
+        let each = self.lines.iter().map(|line| line.waiting.len().min(self.left_to(&line.share, budget)));
+        each.sum::<usize>().min(self.free(now, budget))
     }
 }
 
@@ -307,6 +393,16 @@ impl Rate {
         let ahead = Duration::from_secs(1).saturating_sub(self.interval(now));
         let free = self.arrival.checked_sub(ahead).unwrap_or(now);
         free.max(self.paused_until).max(now)
+    }
+
+    /// How many requests may go now.
+    fn free(&self, now: Instant) -> usize {
+        if self.next(now) > now {
+            return 0;
+        }
+        let ahead = Duration::from_secs(1).saturating_sub(self.interval(now));
+        let left = (now + ahead).saturating_duration_since(self.arrival.max(now));
+        1 + left.div_duration_f64(self.interval(now)) as usize
     }
 
     fn take(&mut self, now: Instant) {

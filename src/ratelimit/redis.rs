@@ -47,7 +47,7 @@ impl Redis {
     pub(super) fn new(link: Arc<Link>, max_keys: usize) -> Self {
         let stand_in = match link.on_loss() {
             OnRedisLoss::Closed => None,
-            OnRedisLoss::Local { replicas } => Some(StandIn { local: Local::new(max_keys), replicas }),
+            OnRedisLoss::Local => Some(StandIn { local: Local::new(max_keys), replicas: link.replicas() }),
         };
         Self { link, stand_in }
     }

@@ -1,3 +1,4 @@
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, mpsc as blocking};
 use std::thread;
@@ -7,6 +8,7 @@ use arc_swap::ArcSwapOption;
 use futures_util::future::join_all;
 use redis::aio::MultiplexedConnection;
 use redis::{FromRedisValue, RedisError};
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, mpsc};
 use tokio::time::timeout;
 
@@ -30,6 +32,8 @@ pub struct Link {
     line: Arc<Line>,
     /// The thread ends with it.
     posted: mpsc::Sender<Call>,
+    thread: Handle,
+    replicas: NonZeroU32,
 }
 
 /// What the thread has of it.
@@ -80,13 +84,13 @@ impl Link {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let (posted, posts) = mpsc::channel(MOST_POSTED);
         let (tried, first) = blocking::sync_channel(1);
-        let kept = line.clone();
+        let (kept, handle) = (line.clone(), runtime.handle().clone());
         thread::Builder::new()
             .name("redis".to_owned())
             .spawn(move || runtime.block_on(kept.keep(server, posts, tried)))?;
         match first.recv() {
             Ok(Err(fault)) => Err(fault),
-            _ => Ok(Self { line, posted }),
+            _ => Ok(Self { line, posted, thread: handle, replicas: settings.replicas }),
         }
     }
 
@@ -97,6 +101,26 @@ impl Link {
 
     pub fn on_loss(&self) -> OnRedisLoss {
         self.line.on_loss
+    }
+
+    /// The most that share this Redis at once.
+    pub fn replicas(&self) -> NonZeroU32 {
+        self.replicas
+    }
+
+    /// Longest wait for an answer.
+    pub fn timeout(&self) -> Duration {
+        self.line.timeout
+    }
+
+    /// Redis can be asked, as far as is known.
+    pub fn is_up(&self) -> bool {
+        self.line.connection.load().is_some()
+    }
+
+    /// Runs a task on the thread that keeps the connection; it ends with the link at the latest.
+    pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.thread.spawn(task);
     }
 
     /// Within the deadline, or not at all. What was sent is never sent again: whether it was counted is not known.
@@ -227,7 +251,7 @@ impl Line {
         self.metrics.redis_is(state == State::Up);
         let instead = match self.on_loss {
             OnRedisLoss::Closed => "resets are refused",
-            OnRedisLoss::Local { .. } => "each replica counts its part of the quotas",
+            OnRedisLoss::Local => "each replica counts its part of the quotas",
         };
         if before == state as u8 {
             return;

@@ -1,4 +1,4 @@
-//! Gateways that count their quotas in one Redis.
+//! Gateways that count their quotas, and the account's budget, in one Redis.
 
 use std::thread;
 use std::time::{Duration, Instant};
@@ -34,6 +34,7 @@ impl Shared {
             ("ZENGATE__LIMITS__PREFIX", &self.prefix),
             // The machine of a test may be busy.
             ("ZENGATE__LIMITS__REDIS_TIMEOUT_MILLISECONDS", "500"),
+            ("ZENGATE__LIMITS__REPLICAS", "2"),
         ];
         overrides.extend_from_slice(further);
         let instances: Value = (0..2000).map(|n| instance("payments", &format!("pay-{n}"))).collect();
@@ -120,7 +121,55 @@ fn two_gateways_hold_one_quota_and_one_cool_down() {
     assert!(whoami.header("ratelimit").is_some_and(|left| left.contains(r#""team""#)), "{whoami:?}");
     let keys: Vec<String> = admin.keys(format!("{}*", shared.prefix)).expect("keys");
     assert!(keys.len() > admitted.len(), "one a cool-down, the team's, and the probe");
-    assert!(keys.iter().all(|key| admin.pttl::<_, i64>(key).expect("a life") > 0));
+    // -1 is for ever; what the account's budget has there comes and goes.
+    assert!(keys.iter().all(|key| admin.pttl::<_, i64>(key).expect("a life") != -1));
+}
+
+/// Resets by four callers of each gateway for two seconds: how many were sent, and how long it took by Redis' clock.
+fn hammered(gateways: &[TestGateway; 2], admin: &mut redis::Connection) -> (u64, u64) {
+    let sent = || gateways.iter().map(|gateway| gateway.resets_sent() as u64).sum::<u64>();
+    let (before, began) = (sent(), clock(admin));
+    let end = Instant::now() + Duration::from_secs(2);
+    thread::scope(|scope| {
+        for n in 0..8 {
+            let gateway = &gateways[n % 2];
+            scope.spawn(move || {
+                for id in (n..2000).step_by(8).map(|id| format!("pay-{id}")) {
+                    if Instant::now() > end {
+                        return;
+                    }
+                    let answer = gateway.reset(&payments(), &id);
+                    assert!([201, 503].contains(&answer.status), "{answer:?}");
+                }
+            });
+        }
+    });
+    (sent() - before, clock(admin) - began)
+}
+
+#[test]
+fn two_gateways_spend_one_budget_of_the_account() {
+    let shared = Shared::over(Redis::shared());
+    let limits = limits("{ requests = 1000000, period_seconds = 1, burst = 1000000 }", 0);
+    let budget = [
+        ("ZENGATE__UPSTREAM__REQUESTS_PER_SECOND", "20"),
+        ("ZENGATE__UPSTREAM__MAX_CONCURRENT", "4"),
+        // What the mirror asks for is of the same budget.
+        ("ZENGATE__INVENTORY__REFRESH_SECONDS", "20"),
+    ];
+    let gateways = [shared.gateway(&limits, &budget), shared.gateway(&limits, &budget)];
+    let mut admin = Redis::shared().admin();
+    let (sent, took) = hammered(&gateways, &mut admin);
+    let most = 20 + took / 50_000;
+    assert!((most / 2..=most).contains(&sent), "{sent} in {took} µs");
+    // Four at a time, each for 400 ms, are ten a second: less than the rate.
+    for gateway in &gateways {
+        gateway.fault(json!({ "action": "ResetInstancePassword", "fault": "delay", "milliseconds": 400 }));
+    }
+    let (sent, took) = hammered(&gateways, &mut admin);
+    let most = 4 + 4 * took / 400_000;
+    assert!((4..=most).contains(&sent), "{sent} in {took} µs");
+    assert!(gateways.iter().all(|gateway| gateway.metric("zengate_redis_up") == 1.0));
 }
 
 #[test]
@@ -149,6 +198,7 @@ fn without_redis_nothing_is_sent_and_what_is_read_says_so() {
     let gateway = shared.gateway(&limits, &[]);
     assert_eq!(gateway.metric("zengate_redis_up"), 1.0);
     assert_eq!(gateway.reset(&payments(), "pay-1").status, 201);
+    gateway.refreshed();
     redis.pause();
     let refused = gateway.reset(&payments(), "pay-2");
     assert_eq!((refused.status, refused.problem().as_str()), (503, "unavailable"), "{refused:?}");
@@ -188,7 +238,7 @@ fn without_redis_each_replica_may_count_its_part() {
     let redis = Redis::start_new();
     let shared = Shared::over(&redis);
     let limits = limits("{ requests = 1, period_seconds = 3600, burst = 5 }", 0);
-    let local = [("ZENGATE__LIMITS__ON_REDIS_LOSS", "local"), ("ZENGATE__LIMITS__REPLICAS", "2")];
+    let local = [("ZENGATE__LIMITS__ON_REDIS_LOSS", "local")];
     let gateways = [shared.gateway(&limits, &local), shared.gateway(&limits, &local)];
     redis.kill();
     let admitted = |gateway: &TestGateway| {

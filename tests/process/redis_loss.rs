@@ -15,7 +15,7 @@ const CANARY: &str = "nary";
 fn counted_by(folder: &Path, url: &str) {
     fs::write(folder.join("redis-url"), url).expect("written");
     let limits = format!(
-        "[limits]\nstore = \"redis\"\nredis_url_file = \"redis-url\"\nredis_timeout_milliseconds = 500\nprefix = \"{}\"\n",
+        "[limits]\nstore = \"redis\"\nredis_url_file = \"redis-url\"\nredis_timeout_milliseconds = 500\nreplicas = 1\nprefix = \"{}\"\n",
         Redis::prefix()
     );
     configure(folder, &limits);

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 pub const PASSWORD: &str = "c@nary/secret";
 
 /// All that a gateway needs, as docs/configuration.md has it.
-const GATEWAY: &str =
-    "~zengate:* resetchannels -@all +auth +select +script|load +eval +evalsha +time +mget +set";
+const GATEWAY: &str = "~zengate:* resetchannels -@all +auth +select +script|load +eval +evalsha +time +mget +get +set \
+     +pexpire +zadd +zcard +zrank +zrem +zremrangebyscore";
 
 pub struct Redis {
     pub address: SocketAddr,

@@ -3,23 +3,12 @@ use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use redis::Commands;
-use tempfile::TempDir;
 
 use super::*;
-use crate::config::{RedisLimits, RedisUrl};
 use crate::metrics::Metrics;
 use crate::ratelimit::gcra::Rate;
-
-#[allow(dead_code, reason = "each binary uses its part of it")]
-#[path = "../../../tests/support/redis.rs"]
-mod server_of_tests;
-use server_of_tests::Redis as Server;
-
-/// Settings, and the folder that their URL is in.
-struct Setup {
-    settings: RedisLimits,
-    folder: TempDir,
-}
+use crate::redis::for_test::{Setup, block_on, setup, until, value};
+use crate::redis::server_of_tests::Redis as Server;
 
 /// Both stores, where the time is an argument.
 enum Store {
@@ -27,31 +16,10 @@ enum Store {
     Redis(super::Redis),
 }
 
-fn setup(url: &str) -> Setup {
-    let folder = tempfile::tempdir().expect("a folder");
-    let url_file = folder.path().join("url");
-    std::fs::write(&url_file, url).expect("written");
-    let settings = RedisLimits {
-        url: RedisUrl::read(&url_file).unwrap_or_else(|fault| panic!("{fault}")),
-        url_file,
-        ca: None,
-        // The machine of a test may be busy.
-        timeout: Duration::from_millis(500),
-        prefix: Server::prefix(),
-        on_loss: OnRedisLoss::Closed,
-    };
-    Setup { settings, folder }
-}
-
 fn started(setup: &Setup) -> (super::Redis, Arc<Metrics>) {
     let metrics = Arc::new(Metrics::new());
     let link = Link::start(&setup.settings, metrics.clone()).unwrap_or_else(|fault| panic!("{fault}"));
     (super::Redis::new(Arc::new(link), 1000), metrics)
-}
-
-fn block_on<F: Future>(future: F) -> F::Output {
-    let mut builder = tokio::runtime::Builder::new_current_thread();
-    builder.enable_all().build().expect("a runtime").block_on(future)
 }
 
 fn rate(interval: u64, burst: u64) -> Rate {
@@ -70,19 +38,6 @@ fn cooldown(name: &str, instance: &str, rate: Rate) -> Charge {
 /// One cell each hour.
 fn slow(burst: u64) -> Rate {
     rate(3_600_000_000, burst)
-}
-
-fn value(metrics: &Metrics, series: &str) -> Option<f64> {
-    let text = String::from_utf8(metrics.encode()).expect("text");
-    text.lines().find_map(|line| line.strip_prefix(series)?.trim().parse().ok())
-}
-
-fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(20);
-    while !done() {
-        assert!(Instant::now() < end, "{what}");
-        thread::sleep(Duration::from_millis(5));
-    }
 }
 
 impl Store {
@@ -272,9 +227,10 @@ fn every_key_has_the_prefix_and_a_bounded_life() {
     let prefix = &setup.settings.prefix;
     let mut keys: Vec<String> = admin.keys(format!("{prefix}*")).expect("keys");
     keys.sort();
-    assert_eq!(keys, ["probe", "{a}", "{a}:ins-1"].map(|name| format!("{prefix}{name}")));
+    let names = ["probe", "probe:calls", "probe:waiting", "{a}", "{a}:ins-1"];
+    assert_eq!(keys, names.map(|name| format!("{prefix}{name}")));
     let lives = keys.iter().map(|key| admin.pttl::<_, i64>(key).expect("a life"));
-    for (life, expected) in lives.zip([10_000, 40_000, 70_000]) {
+    for (life, expected) in lives.zip([10_000, 10_001, 10_200, 40_000, 70_000]) {
         assert!((expected - 5_000..=expected).contains(&life), "{life} of {expected}");
     }
     redis.give_back(charges().into());
@@ -358,7 +314,7 @@ fn a_redis_that_is_killed_or_paused_is_missed_and_found_again() {
 fn what_stands_in_counts_this_replicas_part_and_takes_back() {
     let server = Server::start_new();
     let mut setup = setup(&server.url());
-    setup.settings.on_loss = OnRedisLoss::Local { replicas: NonZeroU32::new(3).expect("three") };
+    setup.settings.on_loss = OnRedisLoss::Local;
     let (redis, metrics) = started(&setup);
     let charges = || [team("a", slow(10), 1), cooldown("a", "ins-1", rate(60_000_000, 1))];
     server.kill();
