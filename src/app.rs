@@ -188,7 +188,7 @@ impl App {
         let drained = drained(stop, drain.clone(), shutdown);
         let servers = [
             callers::server(callers, config.server.workers, tls, &parts, drained)?,
-            operations_server(operations, Health { metrics, drain, trail, authenticator, mirror })?,
+            operations_server(operations, Health { metrics, drain, trail, authenticator, mirror, redis })?,
         ];
         let reloader = Reloader::new(config.policies.dir, config.policies.shadow_dir, certificate, &parts);
         reloader.note_start();

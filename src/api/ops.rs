@@ -14,6 +14,7 @@ use crate::authn::Authenticator;
 use crate::domain::RequestId;
 use crate::inventory::Mirror;
 use crate::metrics::Metrics;
+use crate::redis::Link;
 
 /// What health is judged by.
 #[derive(Clone)]
@@ -23,6 +24,8 @@ pub struct Health {
     pub trail: Arc<Trail>,
     pub authenticator: Arc<Authenticator>,
     pub mirror: Arc<Mirror>,
+    /// None: nothing is counted there.
+    pub redis: Option<Arc<Link>>,
 }
 
 #[derive(Serialize)]
@@ -66,6 +69,7 @@ async fn readyz(health: web::Data<Health>) -> HttpResponse {
         true => "ok",
         false => "not refreshed in time: instances are looked up one by one",
     };
+    let redis = health.redis.as_ref().map(|redis| ("redis", redis.health()));
     let checks = [
         ("configuration", "ok"),
         ("policies", "ok"),
@@ -74,6 +78,7 @@ async fn readyz(health: web::Data<Health>) -> HttpResponse {
         ("inventory", inventory),
         ("draining", if draining { "stopping" } else { "ok" }),
     ];
+    let checks = checks.into_iter().chain(redis);
     match (draining, starting) {
         (true, _) => report(StatusCode::SERVICE_UNAVAILABLE, "draining", checks),
         (false, true) => report(StatusCode::SERVICE_UNAVAILABLE, "starting", checks),
@@ -90,10 +95,10 @@ async fn no_route(request: HttpRequest) -> HttpResponse {
     problem.render(&RequestId::generate())
 }
 
-fn report<const N: usize>(
+fn report(
     code: StatusCode,
     status: &'static str,
-    checks: [(&'static str, &'static str); N],
+    checks: impl IntoIterator<Item = (&'static str, &'static str)>,
 ) -> HttpResponse {
-    HttpResponse::build(code).json(Report { status, checks: checks.into() })
+    HttpResponse::build(code).json(Report { status, checks: checks.into_iter().collect() })
 }

@@ -118,6 +118,15 @@ impl Link {
         self.line.connection.load().is_some()
     }
 
+    /// `ok`, or what is wrong and what comes of it.
+    pub fn health(&self) -> &'static str {
+        match (self.is_up(), self.line.on_loss) {
+            (true, _) => "ok",
+            (false, OnRedisLoss::Closed) => "away: resets are refused",
+            (false, OnRedisLoss::Local) => "away: each replica counts its part of the quotas",
+        }
+    }
+
     /// Runs a task on the thread that keeps the connection; it ends with the link at the latest.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         self.thread.spawn(task);

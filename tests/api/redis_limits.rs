@@ -198,6 +198,11 @@ fn without_redis_nothing_is_sent_and_what_is_read_says_so() {
     let gateway = shared.gateway(&limits, &[]);
     assert_eq!(gateway.metric("zengate_redis_up"), 1.0);
     assert_eq!(gateway.reset(&payments(), "pay-1").status, 201);
+    let ready = || {
+        let ready = crate::http::call(gateway.operations, "GET", "/readyz", None, None);
+        (ready.status, ready.json()["checks"]["redis"].clone())
+    };
+    assert_eq!(ready(), (200, json!("ok")));
     gateway.refreshed();
     redis.pause();
     let refused = gateway.reset(&payments(), "pay-2");
@@ -206,6 +211,11 @@ fn without_redis_nothing_is_sent_and_what_is_read_says_so() {
     assert_eq!(detail, "The limits cannot be counted now. Nothing was sent; try again.");
     assert!(refused.header("ratelimit").is_some_and(|left| !left.contains("team")), "{refused:?}");
     assert_eq!(gateway.metric("zengate_redis_up"), 0.0);
+    assert_eq!(
+        ready(),
+        (200, json!("away: resets are refused")),
+        "one Redis must not take all replicas away"
+    );
     let record = gateway.records_of("refused", 1).remove(0);
     assert_eq!((&record["refused"], record.get("quotas")), (&json!("limiter"), None));
     let began = Instant::now();
