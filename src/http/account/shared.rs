@@ -13,6 +13,8 @@ use crate::redis::{Call, Link, Script};
 
 /// Calls that ended and that Redis was not told of; the places of more end by themselves.
 const MOST_ENDED: usize = 4096;
+/// Longest pause of a replica that is to keep its place among those that wait: the script forgets it after twice that.
+const STILL: Duration = Duration::from_millis(100);
 /// Pause of a task that nobody waits for.
 const IDLE: Duration = Duration::from_secs(60);
 
@@ -169,7 +171,7 @@ impl Account {
             _ if !short => now,
             // Places are given back at any time, and nobody tells.
             0 => now + LOOK.mul_f64(0.5 + fastrand::f64() / 2.0),
-            wait => now + Duration::from_micros(wait),
+            wait => now + Duration::from_micros(wait).min(STILL),
         };
         let left = self.give_out(Some(wanted.into_iter().take(granted).collect())).unwrap_or_default();
         let mut state = self.lock();
