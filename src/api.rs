@@ -26,6 +26,7 @@ mod whoami;
 mod wiped;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix_web::http::Method;
@@ -106,23 +107,35 @@ impl Shared {
     }
 }
 
-/// Resets in flight: they outlive their connections, and a stop waits for them.
+/// How far a stop has come, and the resets in flight: they outlive their connections, and a stop waits for them.
 #[derive(Clone, Default)]
 pub struct Drain {
     pub tracker: TaskTracker,
-    draining: Arc<std::sync::atomic::AtomicBool>,
+    leaving: Arc<AtomicBool>,
+    draining: Arc<AtomicBool>,
 }
 
 impl Drain {
+    /// Not ready from now on, so that balancers send their callers elsewhere; who comes is served.
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::SeqCst);
+    }
+
     /// No new reset from now on.
     pub fn begin(&self) {
-        self.draining.store(true, std::sync::atomic::Ordering::SeqCst);
+        self.leave();
+        self.draining.store(true, Ordering::SeqCst);
         self.tracker.close();
     }
 
     /// Whether a stop has begun.
+    pub fn leaving(&self) -> bool {
+        self.leaving.load(Ordering::SeqCst)
+    }
+
+    /// Whether new resets are refused.
     pub fn draining(&self) -> bool {
-        self.draining.load(std::sync::atomic::Ordering::SeqCst)
+        self.draining.load(Ordering::SeqCst)
     }
 }
 

@@ -47,7 +47,6 @@ pub struct App {
     /// Begins the stop when dropped.
     stopper: oneshot::Sender<()>,
     parts: Parts,
-    shutdown: Duration,
     reloader: Reloader,
 }
 
@@ -181,18 +180,17 @@ impl App {
             metrics: metrics.clone(),
         };
         let (stopper, stop) = oneshot::channel();
-        let shutdown = config.server.shutdown;
         let address = callers.local_addr().map_err(StartError::Server)?;
         let operations_address = operations.local_addr().map_err(StartError::Server)?;
         let tls = certificate.clone().map(Certificate::server_config);
-        let drained = drained(stop, drain.clone(), shutdown);
+        let drained = drained(stop, drain.clone(), config.server.drain, config.server.shutdown);
         let servers = [
             callers::server(callers, config.server.workers, tls, &parts, drained)?,
             operations_server(operations, Health { metrics, drain, trail, authenticator, mirror, redis })?,
         ];
         let reloader = Reloader::new(config.policies.dir, config.policies.shadow_dir, certificate, &parts);
         reloader.note_start();
-        Ok(Self { address, operations_address, servers, stopper, parts, shutdown, reloader })
+        Ok(Self { address, operations_address, servers, stopper, parts, reloader })
     }
 
     /// Where callers reach it.
@@ -212,7 +210,7 @@ impl App {
 
     /// Serves until `stop` ends; then drains, finishes the resets in flight and closes the trail.
     pub async fn run(self, stop: impl Future<Output = ()>) -> std::io::Result<()> {
-        let Self { servers: [callers, operations], stopper, parts, shutdown, reloader, .. } = self;
+        let Self { servers: [callers, operations], stopper, parts, reloader, .. } = self;
         let sweeper =
             actix_web::rt::spawn(sweep(parts.limiter.clone(), parts.mirror.clone(), parts.trail.clone()));
         let watcher = actix_web::rt::spawn(async move { reloader.watch().await });
@@ -225,7 +223,6 @@ impl App {
         let mut callers = actix_web::rt::spawn(callers);
         let served = tokio::select! {
             () = stop => {
-                tracing::info!(seconds = shutdown.as_secs(), "stopping: no new resets, those in flight are finished");
                 drop(stopper);
                 callers.await
             }
@@ -258,10 +255,16 @@ fn operations_server(listener: TcpListener, health: Health) -> Result<Server, St
 }
 
 /// actix begins its own stop when this ends: after the resets in flight, since it counts a worker without
-/// connections as idle and would drop their tasks.
-async fn drained(stop: oneshot::Receiver<()>, drain: Drain, bound: Duration) {
+/// connections as idle and would drop their tasks. Before that a balancer has had `pause` to look elsewhere.
+async fn drained(stop: oneshot::Receiver<()>, drain: Drain, pause: Duration, bound: Duration) {
     // Both mean the same: used, or dropped.
     _ = stop.await;
+    drain.leave();
+    if !pause.is_zero() {
+        tracing::info!(seconds = pause.as_secs(), "not ready any more: who comes is served before the stop");
+        tokio::time::sleep(pause).await;
+    }
+    tracing::info!(seconds = bound.as_secs(), "stopping: no new resets, those in flight are finished");
     drain.begin();
     if tokio::time::timeout(bound, drain.tracker.wait()).await.is_err() {
         tracing::error!(

@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use actix_web::body::{BoxBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
-use actix_web::http::StatusCode;
 use actix_web::http::header::{self, HeaderName, HeaderValue};
+use actix_web::http::{ConnectionType, StatusCode};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse, ResponseError, web};
 use jiff::Timestamp;
@@ -96,6 +96,10 @@ pub async fn edge<B: MessageBody + 'static>(
     let (mut response, problem) = finish(response, &context);
     let standings = standings(&http, &context).await;
     put_headers(&http, &mut response, &context, &standings);
+    if shared.drain.leaving() {
+        // Its next request finds another replica.
+        response.head_mut().set_connection_type(ConnectionType::Close);
+    }
     let route = http.match_pattern();
     let route = route.as_deref().unwrap_or("unmatched");
     let method = shown(http.method());

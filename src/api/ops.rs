@@ -57,7 +57,7 @@ async fn livez() -> HttpResponse {
 /// issuer's keys are looked for once, and after that only a stop takes readiness away. What is down later shows
 /// here and in the metrics, never in the code: one provider's outage must not take all replicas away.
 async fn readyz(health: web::Data<Health>) -> HttpResponse {
-    let draining = health.drain.draining();
+    let leaving = health.drain.leaving();
     let starting = health.authenticator.untried() > 0;
     let trail = if health.trail.healthy() { "ok" } else { "cannot be written: resets are refused" };
     let issuers = match (starting, health.authenticator.without_keys()) {
@@ -76,10 +76,10 @@ async fn readyz(health: web::Data<Health>) -> HttpResponse {
         ("trail", trail),
         ("issuers", issuers),
         ("inventory", inventory),
-        ("draining", if draining { "stopping" } else { "ok" }),
+        ("draining", if leaving { "stopping" } else { "ok" }),
     ];
     let checks = checks.into_iter().chain(redis);
-    match (draining, starting) {
+    match (leaving, starting) {
         (true, _) => report(StatusCode::SERVICE_UNAVAILABLE, "draining", checks),
         (false, true) => report(StatusCode::SERVICE_UNAVAILABLE, "starting", checks),
         (false, false) => report(StatusCode::OK, "ready", checks),

@@ -162,6 +162,7 @@ fn settings(upstream: &str, port: u16, operations_port: u16) -> String {
         r#"# The demo's configuration: a whole one. docs/configuration.md explains every key.
 [server]
 listen = "127.0.0.1:{port}"
+drain_seconds = 0
 
 [operations]
 listen = "127.0.0.1:{operations_port}"

@@ -21,7 +21,9 @@ pub struct Server {
     pub workers: usize,
     /// `server.trusted_proxies`, networks whose `X-Forwarded-For` and `X-Request-Id` are believed.
     pub trusted_proxies: Vec<IpNet>,
-    /// `server.shutdown_seconds`, default 30: longest wait for resets in flight at a stop.
+    /// `server.drain_seconds`, default 5: how long a stop serves on, not ready any more, before it begins to end.
+    pub drain: Duration,
+    /// `server.shutdown_seconds`, default 30: longest wait, after that, for resets in flight at a stop.
     pub shutdown: Duration,
     /// `[server.tls]`; without it callers are served over plain HTTP.
     pub tls: Option<ServerTls>,
@@ -311,12 +313,14 @@ fn server(mut table: Table<'_>) -> Option<Server> {
     let listen = table.parse("listen", Some("127.0.0.1:8080"));
     let workers = table.integer("workers", Some(cores.min(256)), 1..=256);
     let trusted_proxies = table.list("trusted_proxies", Some(&[]));
+    let drain = seconds(&mut table, "drain_seconds", 5, 0..=300);
     let shutdown = seconds(&mut table, "shutdown_seconds", 30, 1..=600);
     let tls = if table.has("tls") { server_tls(table.table("tls")).map(Some) } else { Some(None) };
     Some(Server {
         listen: listen?,
         workers: workers? as usize,
         trusted_proxies: trusted_proxies?,
+        drain: drain?,
         shutdown: shutdown?,
         tls: tls?,
     })

@@ -288,6 +288,7 @@ fn lay_out(folder: &Path, upstream: &str, setup: &Setup<'_>) {
         [server]
         listen = "127.0.0.1:0"
         workers = 2
+        drain_seconds = 0
         [operations]
         listen = "127.0.0.1:0"
         [issuers.corp]

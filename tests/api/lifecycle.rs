@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::gateway::{PASSWORD, TestGateway, again, payments, records};
-use crate::http::{read, request};
+use crate::gateway::{PASSWORD, Setup, TestGateway, again, payments, records};
+use crate::http::{self, read, request};
 
 fn ask(gateway: &TestGateway, instance: &str) -> TcpStream {
     let bearer = format!("Bearer {}", payments());
@@ -102,4 +102,30 @@ fn a_second_gateway_reads_what_the_first_one_wrote() {
     let records = gateway.records_until(|_| true);
     let last = records.iter().rfind(|record| record["writer"] == starts[0]["writer"]);
     assert_eq!(head["sequence"], last.expect("a chain")["sequence"]);
+}
+
+#[test]
+fn a_stop_serves_on_while_a_balancer_finds_out() {
+    let overrides = [("ZENGATE__SERVER__DRAIN_SECONDS", "2")];
+    let mut gateway = TestGateway::with(Setup { overrides: &overrides, ..Setup::default() });
+    let bearer = format!("Bearer {}", payments());
+    let get = format!("GET /v1/whoami HTTP/1.1\r\nhost: gateway\r\nauthorization: {bearer}\r\n\r\n");
+    let mut kept = TcpStream::connect(gateway.address).expect("connected");
+    let mut told = || {
+        kept.write_all(get.as_bytes()).expect("written");
+        let told = read(&mut kept);
+        (told.status, told.header("connection").map(str::to_owned))
+    };
+    assert_eq!(told(), (200, None), "it is kept");
+    gateway.begin_stop();
+    let ready = |gateway: &TestGateway| http::call(gateway.operations, "GET", "/readyz", None, None);
+    let until = Instant::now() + Duration::from_secs(1);
+    while ready(&gateway).status == 200 {
+        assert!(Instant::now() < until, "not ready from the first moment of a stop");
+    }
+    assert_eq!(ready(&gateway).json()["status"], "draining");
+    assert_eq!(gateway.reset(&payments(), "pay-1").status, 201, "who comes all the same is served");
+    assert_eq!(told(), (200, Some("close".to_owned())), "and has to come again elsewhere");
+    gateway.finish();
+    assert_eq!(gateway.resets_sent(), 1);
 }

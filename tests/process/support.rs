@@ -168,7 +168,7 @@ pub fn configured(simulator: &Simulator) -> TempDir {
     fs::write(path.join("jwks.json"), crate::keys::jwks()).expect("written");
     fs::write(path.join("key"), ACCESS_KEY_PASSWORD).expect("written");
     let config = format!(
-        "[server]\nlisten = \"127.0.0.1:{}\"\nworkers = 1\n[operations]\nlisten = \"127.0.0.1:{}\"\n\
+        "[server]\nlisten = \"127.0.0.1:{}\"\nworkers = 1\ndrain_seconds = 0\n[operations]\nlisten = \"127.0.0.1:{}\"\n\
          [issuers.corp]\nissuer = \"{}\"\nalgorithms = [\"ES256\"]\njwks_file = \"jwks.json\"\n\
          may_assert_teams = [\"payments\"]\n[upstream]\nurl = \"{}\"\naccess_key_id = \"{ACCESS_KEY_ID}\"\n\
          access_key_password_file = \"key\"\n\
