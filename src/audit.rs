@@ -399,6 +399,12 @@ impl Intent {
         &self.digest
     }
 
+    /// Whether no other can have taken its writer for dead, and told what became of the reset: then nothing may be
+    /// sent for it any more. A process may have been paused for any time since the intent was written.
+    pub fn stands(&self) -> bool {
+        self.open.writer.lives_as(&self.reset.receipt.writer)
+    }
+
     /// The id that answers and records know the reset by.
     pub fn reset_id(&self) -> ResetId {
         self.reset.id

@@ -91,7 +91,10 @@ impl Zenlayer {
         self.retries.budget.deposit();
         let mut effort = Effort::default();
         loop {
-            let (outcome, late, took) = self.once(intent, slot).await;
+            let (outcome, late, took) = match intent.stands() {
+                true => self.once(intent, slot).await,
+                false => (lapsed(intent), None, Effort::default()),
+            };
             effort = effort.and(took);
             let Some(wait) = self.wait(&outcome, waits.next(), started) else {
                 let late = late.map(|answer| LateOutcome {
@@ -152,13 +155,18 @@ impl Zenlayer {
             Outcome::Accepted { .. }
             | Outcome::Rejected { .. }
             | Outcome::Unknown { .. }
-            | Outcome::NotSent(Unsent::Mismatched) => return None,
+            | Outcome::NotSent(Unsent::Mismatched | Unsent::Lapsed) => return None,
         };
         // Full jitter: anything up to the step, so that those who failed together do not try together.
         let wait = next?.mul_f64(fastrand::f64()).max(asked);
         let in_time = started.elapsed() + wait <= self.retries.window;
         (in_time && self.retries.budget.withdraw()).then_some(wait)
     }
+}
+
+fn lapsed(intent: &Intent) -> Outcome {
+    tracing::error!(audit.id = %intent.reset_id(), "the gateway was held up for so long that others may have taken it for dead, so nothing was sent");
+    Outcome::NotSent(Unsent::Lapsed)
 }
 
 /// 0.25, 0.5, 1, 2, 4 s.

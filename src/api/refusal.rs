@@ -366,6 +366,9 @@ pub(super) fn of_receipt(receipt: &Receipt, password: &NewPassword) -> Option<Pr
         Outcome::NotSent(Unsent::Unreachable) => {
             Problem::unavailable("Zenlayer could not be reached. Nothing was sent; try again.")
         }
+        Outcome::NotSent(Unsent::Lapsed) => {
+            Problem::unavailable("The gateway was held up for too long. Nothing was sent; try again.")
+        }
         Outcome::NotSent(Unsent::Mismatched) => Problem::unavailable(
             "The gateway was about to send something else than was decided. Nothing was sent; the operators of this gateway must look into it.",
         ),

@@ -183,7 +183,7 @@ impl Thread {
             return;
         }
         self.renewed = Instant::now();
-        let renewed = self.committer.renew();
+        let renewed = self.committer.renew().inspect(|()| self.lives(self.renewed));
         match renewed.and_then(|()| self.closed_orphans()) {
             Ok(closed) => self.waiting.extend(closed),
             Err(error) => self.failed(&error),
@@ -369,6 +369,7 @@ impl Thread {
     fn commit(&mut self, drafts: &[&Draft], last: bool) -> Result<Vec<Position>, StoreError> {
         let started = Instant::now();
         let positions = self.committer.commit(drafts, &self.exported, last)?;
+        self.lives(started);
         self.metrics.committed(started.elapsed());
         self.metrics.pending(0);
         self.exported.clear();
@@ -382,6 +383,13 @@ impl Thread {
         }
         (self.committed)(self.committer.head());
         Ok(positions)
+    }
+
+    /// Its lease was renewed, no earlier than then.
+    fn lives(&self, then: Instant) {
+        let mut life = self.standing.life.lock().expect("nothing panics while it holds the lock");
+        self.committer.writer().clone_into(&mut life.writer);
+        life.until = self.committer.store.lease().map(|lease| then + lease);
     }
 
     /// A commit that seemed to fail has happened: what waited for it has landed, and its intents, which were

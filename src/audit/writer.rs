@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::oneshot;
@@ -76,6 +76,15 @@ pub(super) struct Standing {
     pub(super) healthy: AtomicBool,
     /// Free space is below the reserve.
     pub(super) scarce: AtomicBool,
+    pub(super) life: Mutex<Life>,
+}
+
+/// Whose chain grows, and until when no other may take that writer for dead.
+#[derive(Debug, Default)]
+pub(super) struct Life {
+    pub(super) writer: String,
+    /// None: in a file nobody else may at all.
+    pub(super) until: Option<Instant>,
 }
 
 /// The handle of the one thread that writes.
@@ -178,6 +187,7 @@ impl Writer {
             queued: AtomicUsize::new(0),
             healthy: AtomicBool::new(true),
             scarce: AtomicBool::new(false),
+            life: Mutex::default(),
         });
         let (committed, told) = (Box::new(committed), standing.clone());
         let thread = Thread::start(opened, settings, key, committed, told, metrics.clone());
@@ -244,6 +254,12 @@ impl Writer {
 
     pub(super) fn healthy(&self) -> bool {
         self.standing.healthy.load(Ordering::Relaxed)
+    }
+
+    /// Whether it still writes under this name, and nobody can have declared that one gone.
+    pub(super) fn lives_as(&self, writer: &str) -> bool {
+        let life = self.standing.life.lock().expect("nothing panics while it holds the lock");
+        life.writer == writer && life.until.is_none_or(|until| Instant::now() < until)
     }
 
     pub(super) fn scarce(&self) -> bool {

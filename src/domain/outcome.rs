@@ -29,6 +29,8 @@ pub enum Unsent {
     Unreachable,
     /// What was about to be sent was not what had been decided.
     Mismatched,
+    /// Others may have taken this gateway for dead, and told what became of the reset.
+    Lapsed,
 }
 
 /// What Zenlayer's no means to the caller.
@@ -129,7 +131,14 @@ impl Outcome {
 
     /// Why nothing was sent, where that is not plain.
     pub fn cause(&self) -> Option<&'static str> {
-        matches!(self, Self::NotSent(Unsent::Mismatched)).then_some("digest mismatch")
+        match self {
+            Self::NotSent(Unsent::Mismatched) => Some("digest mismatch"),
+            Self::NotSent(Unsent::Lapsed) => Some("lease lapsed"),
+            Self::NotSent(Unsent::Unreachable)
+            | Self::Accepted { .. }
+            | Self::Rejected { .. }
+            | Self::Unknown { .. } => None,
+        }
     }
 
     /// Zenlayer's code, when it gave one.

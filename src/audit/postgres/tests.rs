@@ -336,6 +336,7 @@ fn replicas_answer_for_each_other_and_close_what_a_dead_one_left() {
     assert_eq!((seen.status, seen.upstream_request_id.as_deref()), (Status::Accepted, Some("T1")));
     let left: Vec<_> = (0..20).map(|_| opened(&runtime, &far, &dying)).collect();
     assert!(near.reader().chains().expect("readable").iter().all(|chain| chain.live));
+    assert!(left.iter().all(Intent::stands));
     proxy.hold();
     let (died, ids) = (Instant::now(), left.iter().map(Intent::reset_id).collect::<Vec<_>>());
     eventually("all is closed", SOON, || ids.iter().all(|&id| status(&reader, id) == Some(Status::Unknown)));
@@ -343,6 +344,7 @@ fn replicas_answer_for_each_other_and_close_what_a_dead_one_left() {
     assert!(died.elapsed() < LEASE * 3, "{:?}", died.elapsed());
     let live: Vec<_> = near.reader().chains().expect("readable").iter().map(|chain| chain.live).collect();
     assert_eq!(live, [false, true, true]);
+    assert!(!left.iter().any(Intent::stands), "nothing is sent for them any more");
     // It comes back, and what it knows by now corrects what the others could not.
     proxy.release();
     for (n, intent) in left.into_iter().enumerate() {
@@ -355,6 +357,7 @@ fn replicas_answer_for_each_other_and_close_what_a_dead_one_left() {
     assert!(ids[10..].iter().all(|&id| status(&reader, id) == Some(Status::Unknown)));
     eventually("it is well again", SOON, || dying.healthy());
     let anew = opened(&runtime, &far, &dying);
+    assert!(anew.stands());
     runtime.block_on(dying.close(anew, accepted(), EFFORT));
     [dying, living, third].iter().for_each(Trail::stop);
     let records = near.records();
