@@ -40,6 +40,7 @@ mod portal;
 mod postgres_server;
 mod provider;
 mod redis_loss;
+mod replicas;
 mod scale;
 mod sdk;
 mod sealed;

@@ -13,6 +13,7 @@ command -v promtool >/dev/null || packages+=(prometheus)
 command -v strace >/dev/null || packages+=(strace)
 command -v chromium >/dev/null || packages+=(chromium)
 command -v redis-server >/dev/null || packages+=(redis-server)
+[ -x /usr/sbin/haproxy ] || command -v haproxy >/dev/null || packages+=(haproxy)
 sh "$here/postgres_bin.sh" >/dev/null || packages+=(postgresql)
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
 

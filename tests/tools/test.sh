@@ -54,8 +54,10 @@ found() {
   ZENGATE_TEST_STRACE=$(command -v strace)
   ZENGATE_TEST_NODE=$(command -v node)
   ZENGATE_TEST_CHROMIUM=$(command -v chromium)
+  ZENGATE_TEST_HAPROXY=$(command -v haproxy || echo /usr/sbin/haproxy)
   ZENGATE_TEST_POSTGRES_BIN=$(sh tests/tools/postgres_bin.sh)
-  export ZENGATE_TEST_PROMTOOL ZENGATE_TEST_STRACE ZENGATE_TEST_NODE ZENGATE_TEST_CHROMIUM ZENGATE_TEST_POSTGRES_BIN
+  export ZENGATE_TEST_PROMTOOL ZENGATE_TEST_STRACE ZENGATE_TEST_NODE ZENGATE_TEST_CHROMIUM ZENGATE_TEST_HAPROXY
+  export ZENGATE_TEST_POSTGRES_BIN
   test -x "$ZENGATE_TEST_PYTHON"
   test -x "${ZENGATE_TEST_SPEC_LINT%% *}"
   test -x target/tools/bin/cargo-deny
