@@ -55,6 +55,7 @@ fn a_short_file_is_whole() {
     assert_eq!(config.upstream.url.as_str(), "https://console.zenlayer.com/");
     assert_eq!(config.upstream.access_key.secret.expose(), b"secret", "without its line end");
     assert_eq!((config.upstream.timeout.as_secs(), config.server.shutdown.as_secs()), (10, 30));
+    assert_eq!(config.server.drain.as_secs(), 5);
     assert_eq!(config.operations.listen.to_string(), "127.0.0.1:9464");
     assert!(!config.generated.exclude_look_alikes);
     let Idempotency { life, key_file, make_key, previous_key_file, max_in_flight } = &config.idempotency;
