@@ -11,14 +11,17 @@ pub(super) struct Healthcheck {
     /// Its operations address; default: as the configuration says
     #[arg(long)]
     address: Option<SocketAddr>,
+    /// Another http:// URL of it, which must answer 200; host names are resolved
+    #[arg(long, conflicts_with = "address")]
+    url: Option<String>,
 }
 
 pub(super) fn run(arguments: &Healthcheck, file: &Path) -> Result<(), Failure> {
-    let address = match arguments.address {
-        Some(address) => address,
-        None => load(file)?.operations.listen,
+    let url = match (&arguments.url, arguments.address) {
+        (Some(url), _) => url.clone(),
+        (None, Some(address)) => readiness(address),
+        (None, None) => readiness(load(file)?.operations.listen),
     };
-    let url = format!("http://{}/readyz", reachable(address));
     let answer = app::block_on(plain::get(&url));
     match answer {
         Ok(answer) if answer.status == 200 => say("ready"),
@@ -27,6 +30,10 @@ pub(super) fn run(arguments: &Healthcheck, file: &Path) -> Result<(), Failure> {
         }
         Err(e) => Err(Failure::Finding(format!("{url} does not answer: {e}"))),
     }
+}
+
+fn readiness(address: SocketAddr) -> String {
+    format!("http://{}/readyz", reachable(address))
 }
 
 /// A listener on all addresses is reached on loopback.

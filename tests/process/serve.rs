@@ -157,3 +157,19 @@ fn health_is_asked_for_by_command() {
     let healthy = ask();
     assert_eq!(healthy.status.code(), Some(0), "{}", said(&healthy));
 }
+
+#[test]
+fn health_is_asked_for_through_a_name() {
+    let simulator = Simulator::start();
+    let folder = configured(&simulator);
+    let gateway = Gateway::start(folder.path(), Stdio::null(), |command| command);
+    let ask = |url: String| zengate().args(["healthcheck", "--url", &url]).output().expect("runs");
+    for (row, port, path, wanted) in [
+        ("readiness", gateway.operations.port(), "/readyz", 0),
+        ("what callers reach", gateway.address.port(), "/openapi.json", 0),
+        ("not there", gateway.address.port(), "/readyz", 1),
+    ] {
+        let output = ask(format!("http://localhost:{port}{path}"));
+        assert_eq!(output.status.code(), Some(wanted), "{row}: {}", said(&output));
+    }
+}
