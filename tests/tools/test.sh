@@ -61,6 +61,7 @@ found() {
   test -x "$ZENGATE_TEST_PYTHON"
   test -x "${ZENGATE_TEST_SPEC_LINT%% *}"
   test -x target/tools/bin/cargo-deny
+  test -x target/tools/helm/helm
 }
 
 dependencies() {
@@ -85,6 +86,8 @@ tests() {
   ZENGATE_TEST_POSTGRES=127.0.0.1:$port cargo test --locked
 }
 
+chart() { (cd tests/chart && PYTHONDONTWRITEBYTECODE=1 "$ZENGATE_TEST_PYTHON" -m unittest -q); }
+
 stage "format" cargo fmt --all --check
 stage "lint" cargo clippy --locked --all-targets --features bench -- -D warnings
 stage "lint without the simulator" cargo clippy --locked --no-default-features --lib --bins -- -D warnings
@@ -93,5 +96,6 @@ stage "tools (beside the builds)" found
 stage "no test is skipped" none_ignored
 stage "spelling" target/tools/venv/bin/typos
 stage "licences and sources of dependencies" dependencies
+stage "chart" chart
 stage "test" tests
 printf '== all: %d s\n' "$SECONDS"
