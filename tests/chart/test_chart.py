@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import sys
 import tempfile
 import tomllib
 import unittest
@@ -202,6 +203,8 @@ class Manifests(unittest.TestCase):
             spec, environment = one(of(row), "Deployment")["spec"], settings(of(row))
             with self.subTest(row.name):
                 if environment["ZENGATE__AUDIT__STORE"] == "sqlite":
+                    (trail,) = [m for m in container(of(row))["volumeMounts"] if m["name"] == "trail"]
+                    self.assertEqual(environment["ZENGATE__AUDIT__PATH"], f"{trail['mountPath']}/zengate.db")
                     self.assertEqual((spec["replicas"], spec["strategy"]), (1, {"type": "Recreate"}))
                     self.assertEqual(every(of(row), "PodDisruptionBudget"), [])
                 else:
@@ -303,9 +306,14 @@ class Refusals(unittest.TestCase):
             with self.subTest(sentence):
                 self.assertIn(f"\n{sentence}\n", self.refused(*sets) + "\n")
 
+    def test_policies_without_a_team_are_refused(self):
+        told = self.refused("policies.configMaps=[]", values=CHART / "ci/closed-values.yaml")
+        sentence = "policies.files and policies.configMaps have no file teams/TEAM.cedar, so nobody could do anything:"
+        self.assertIn(f"\n{sentence} give at least one team its policies (docs/policies.md).\n", told)
+
     def test_all_that_is_wrong_is_told_at_once(self):
         output = template()
-        for start in ["image.repository is empty", "config.issuers is empty", "secrets.accessKey.secretName is empty"]:
+        for start in ["image.repository is empty", "config.issuers is empty", "policies.files and", "secrets.accessKey.secretName is empty"]:
             self.assertIn(f"\n{start}", output.stderr)
 
     def test_a_setting_of_the_charts_is_not_taken_from_the_file(self):
@@ -333,6 +341,7 @@ class Refusals(unittest.TestCase):
             ('policies.files={"teams/Up.cedar":""}', "teams/Up.cedar"),
             ('policies.configMaps=[{"name":"a","items":[{"key":"a","path":"../a"}]}]', "/policies/configMaps"),
             ('config={"listen":"x"}', "/config/listen"),
+            ("policies.files=null", "missing property 'files'"),
             ('monitoring.monitor="both"', "/monitoring/monitor"),
         ]:
             with self.subTest(setting):
@@ -363,6 +372,24 @@ class Files(unittest.TestCase):
         shipped = tomllib.loads((ROOT / "policies/limits.toml").read_text())["default"]
         self.assertEqual(tomllib.loads((CHART / "files/policies/limits.toml").read_text()), {"default": shipped})
 
+    def test_values_on_the_page_can_be_rendered(self):
+        page = (ROOT / "docs/deployment.md").read_text()
+        blocks = [yaml.safe_load(text) for text in re.findall(r"^ *```yaml\n(.*?)^ *```", page, re.S | re.M)]
+        first, *others = blocks
+        self.assertIn("image", first)
+        self.assertGreaterEqual(len(others), 3)
+        base = {key: value for key, value in first.items() if key != "policies"}
+        payments = {"policies": first["policies"]}
+        with tempfile.TemporaryDirectory() as folder:
+            for number, block in enumerate([first, *others]):
+                files = [pathlib.Path(folder) / f"{number}-{part}.json" for part in "ab"]
+                files[0].write_text(json.dumps(base))
+                files[1].write_text(json.dumps(block if "policies" in block else payments | block))
+                output = template("--values", files[0], "--values", files[1])
+                self.assertEqual(output.returncode, 0, f"{block}\n{output.stderr}")
+                for manifest in filter(None, yaml.safe_load_all(output.stdout)):
+                    kubernetes_validate.validate(manifest, VERSIONS[-1], strict=True)
+
     def test_every_value_is_documented_and_in_the_schema(self):
         self.assertEqual((CHART / "README.md").read_text(), readme.page(), "run `make chart-readme`")
         documented = {path for path, _ in readme.documented((CHART / "values.yaml").read_text())}
@@ -385,7 +412,7 @@ class Files(unittest.TestCase):
         self.assertIn(f"/rust:{cargo['rust-version']}-slim-bookworm\n", dockerfile)
 
     def test_the_dockerfile_is_clean(self):
-        hadolint = pathlib.Path(os.environ["ZENGATE_TEST_PYTHON"]).with_name("hadolint")
+        hadolint = pathlib.Path(sys.executable).with_name("hadolint")
         output = run(hadolint, "--no-color", ROOT / "Dockerfile")
         self.assertEqual((output.returncode, output.stdout), (0, ""), output.stderr)
 

@@ -44,6 +44,11 @@
 {{- if and (eq $v.limits.store "redis") (not $v.secrets.redis.secretName) -}}
 {{- $f = append $f "limits.store is redis and secrets.redis.secretName is empty: make a Secret with the URL of the Redis and name it." -}}
 {{- end -}}
+{{- $paths := keys $v.policies.files -}}
+{{- range $v.policies.configMaps }}{{ range .items }}{{ $paths = append $paths .path }}{{ end }}{{ end -}}
+{{- if not (or $v.policies.volume (contains "teams/" (join " " $paths))) -}}
+{{- $f = append $f "policies.files and policies.configMaps have no file teams/TEAM.cedar, so nobody could do anything: give at least one team its policies (docs/policies.md)." -}}
+{{- end -}}
 {{- if and $v.policies.volume (or $v.policies.files $v.policies.configMaps) -}}
 {{- $f = append $f "policies.volume is the whole folder: leave policies.files and policies.configMaps out, or put those files into the volume." -}}
 {{- end -}}
