@@ -4,6 +4,7 @@ import base64
 import functools
 import os
 import pathlib
+import re
 import subprocess
 
 import yaml
@@ -113,6 +114,24 @@ class Pod:
 
         environment = {name: moved(value) for name, value in self.environment.items()}
         return run(ZENGATE, *arguments, cwd=f"{self.folder}{ETC}", env=environment)
+
+
+def commands(page, heading):
+    """The commands of the first console block under a heading of a page of docs/, without what they answer."""
+    text = (ROOT / "docs" / page).read_text().split(f"\n{heading}\n", 1)[1]
+    block = re.search(r"```console\n(.*?)```", text, re.S)[1]
+    return "\n".join(line.removeprefix("$ ") for line in block.splitlines() if line.startswith("$ "))
+
+
+def compose_secrets(folder, chown=True):
+    """Makes policies and secrets in this folder by the commands that the page gives, up to what starts it."""
+    script = commands("deployment.md", "## One host, with compose").split("docker compose")[0]
+    here = "cp -r policies deploy/compose && cd deploy/compose"
+    assert here in script
+    if not chown:
+        script = script.replace("chown -R 65532:65532 secrets && ", "")
+    output = run("bash", "-euc", script.replace(here, f"cp -r '{ROOT}/policies' ."), cwd=folder)
+    assert output.returncode == 0, output.stderr
 
 
 def tls_pair():
