@@ -14,6 +14,7 @@ command -v strace >/dev/null || packages+=(strace)
 command -v chromium >/dev/null || packages+=(chromium)
 command -v redis-server >/dev/null || packages+=(redis-server)
 [ -x /usr/sbin/haproxy ] || command -v haproxy >/dev/null || packages+=(haproxy)
+command -v openssl >/dev/null || packages+=(openssl)
 sh "$here/postgres_bin.sh" >/dev/null || packages+=(postgresql)
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
 
