@@ -10,7 +10,7 @@ CHART = pathlib.Path(__file__).resolve().parents[2] / "helm/zengate"
 
 HEAD = """# The chart zengate
 
-Kubernetes 1.30 or later; tested with Helm 4.3. [docs/deployment.md](../../docs/deployment.md) leads from nothing to a
+Kubernetes 1.27 or later; tested with Helm 4.3. [docs/deployment.md](../../docs/deployment.md) leads from nothing to a
 served reset. This page is made of values.yaml by `make chart-readme`.
 
 | Key | Default | Meaning |

@@ -17,7 +17,7 @@ import yaml
 from support import CHART, ROOT, container, helm, of, one, pod, rendered, rows, run, settings, template
 
 # The oldest that Chart.yaml allows, and the newest that there are schemas of.
-VERSIONS = ["1.30", "1.37"]
+VERSIONS = ["1.27", "1.37"]
 # Volumes of images are there from 1.31 on.
 SINCE = {"volume-values.yaml": "1.31"}
 
@@ -192,11 +192,9 @@ class Manifests(unittest.TestCase):
 
     def test_a_stop_is_given_the_time_it_takes(self):
         for row in rows():
-            spec, inner = pod(of(row))["spec"], container(of(row))
-            drain = inner.get("lifecycle", {"preStop": {"sleep": {"seconds": 0}}})["preStop"]["sleep"]["seconds"]
-            shutdown = int(settings(of(row))["ZENGATE__SERVER__SHUTDOWN_SECONDS"])
-            # docs/runbook.md, Stopping: shutdown_seconds and 10 s.
-            self.assertGreater(spec["terminationGracePeriodSeconds"], drain + shutdown + 10)
+            drain, shutdown = (int(settings(of(row))[f"ZENGATE__SERVER__{name}_SECONDS"]) for name in ["DRAIN", "SHUTDOWN"])
+            # docs/runbook.md, Stopping: drain_seconds, shutdown_seconds and 10 s.
+            self.assertGreater(pod(of(row))["spec"]["terminationGracePeriodSeconds"], drain + shutdown + 10)
 
     def test_a_file_has_one_writer_and_replicas_leave_none_away(self):
         for row in rows():
@@ -318,7 +316,7 @@ class Refusals(unittest.TestCase):
 
     def test_a_setting_of_the_charts_is_not_taken_from_the_file(self):
         """All that the Deployment sets goes before the file, so in the file it would be without effect."""
-        told = self.refused('config={"issuers":{"a":{}},"server":{"listen":"","shutdown_seconds":1,"tls":{}},"operations":{"listen":""},'
+        told = self.refused('config={"issuers":{"a":{}},"server":{"listen":"","drain_seconds":1,"shutdown_seconds":1,"tls":{}},"operations":{"listen":""},'
             '"policies":{"dir":""},"audit":{"store":"","path":"","url_file":"","signing_key_file":""},'
             '"idempotency":{"key_file":"","previous_key_file":""},"limits":{"store":"","on_redis_loss":"","replicas":1,'
             '"redis_url_file":"","redis_ca_file":""},"upstream":{"access_key_id_file":"","access_key_password_file":"",'
@@ -350,7 +348,7 @@ class Refusals(unittest.TestCase):
                 self.assertIn(told, stderr)
 
     def test_an_older_kubernetes_is_refused(self):
-        output = template("--values", SMALLEST, "--kube-version", "1.29.0")
+        output = template("--values", SMALLEST, "--kube-version", "1.26.0")
         self.assertIn("incompatible with Kubernetes", output.stderr)
 
 

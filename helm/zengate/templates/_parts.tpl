@@ -46,6 +46,7 @@
 {{- $v := .Values -}}
 {{- $settings := dict
   "server.listen" "0.0.0.0:8080"
+  "server.drain_seconds" (toString $v.drainSeconds)
   "server.shutdown_seconds" (toString $v.shutdownSeconds)
   "operations.listen" "0.0.0.0:9464"
   "policies.dir" (trimSuffix "/" (printf "/etc/zengate/policies/%s" $v.policies.volumeDir))

@@ -64,6 +64,7 @@
 {{- /* The environment goes before the file, so these would be without effect. */ -}}
 {{- range $key, $instead := dict
   "server.listen" "the pod listens on 8080; service.port is the Service's"
+  "server.drain_seconds" "set drainSeconds"
   "server.shutdown_seconds" "set shutdownSeconds"
   "server.tls" "set secrets.tls.secretName"
   "operations.listen" "the pod listens on 9464; operationsService.port is the Service's"
