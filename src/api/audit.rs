@@ -3,7 +3,9 @@
 use actix_web::{HttpRequest, HttpResponse, get, web};
 use serde::Serialize;
 use serde_json::value::RawValue;
-use utoipa::ToSchema;
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
+use utoipa::{PartialSchema, ToSchema};
 
 use super::Shared;
 use super::edge::Context;
@@ -49,6 +51,18 @@ pub(super) struct PageView {
     next_cursor: Option<String>,
 }
 
+/// What a record is about.
+struct KindName;
+
+impl PartialSchema for KindName {
+    fn schema() -> RefOr<Schema> {
+        let names = audit::Kind::ALL.map(audit::Kind::as_str);
+        ObjectBuilder::new().schema_type(Type::String).enum_values(Some(names)).into()
+    }
+}
+
+impl ToSchema for KindName {}
+
 /// A record and its place in the chain of its writer.
 #[derive(Serialize, ToSchema)]
 #[schema(as = AuditRecord)]
@@ -90,17 +104,17 @@ impl From<Stored> for RecordView {
     tag = "audit",
     params(
         ("team" = Option<String>, Query, description = "The team to act for; required when the token names several.", min_length = 1, max_length = 63, pattern = "^[a-z0-9][a-z0-9_-]*$", example = "auditors"),
-        ("kind" = Option<String>, Query, description = "Of this kind, as `intent`, `outcome`, `refused`, `read`, `policy`.", example = "refused"),
-        ("ofTeam" = Option<String>, Query, description = "Of this team; `@gateway`: of the gateway itself, and of callers without a team.", example = "payments"),
+        ("kind" = inline(Option<KindName>), Query, description = "Of this kind.", example = "refused"),
+        ("ofTeam" = Option<String>, Query, description = "Of this team; `@gateway`: of the gateway itself, and of callers without a team.", pattern = "^(@gateway|[a-z0-9][a-z0-9_-]{0,62})$", example = "payments"),
         ("instanceId" = Option<String>, Query, description = "Of this instance.", min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9][A-Za-z0-9_-]*$", example = "pay-0001"),
-        ("user" = Option<String>, Query, description = "Of this user: the name of the token's issuer, a bar, and its name for the user.", example = "corp|alice"),
-        ("resetId" = Option<String>, Query, description = "Of this reset.", format = Uuid, example = "019ab3f0-c4d2-7f5e-8d1c-2b3a49586774"),
+        ("user" = Option<String>, Query, description = "Of this user: the name of the token's issuer, a bar, and its name for the user.", pattern = r"^[a-z](_?[a-z0-9])*_?\|.", example = "corp|alice"),
+        ("resetId" = Option<String>, Query, description = "Of this reset.", format = Uuid, pattern = "^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$", example = "019ab3f0-c4d2-7f5e-8d1c-2b3a49586774"),
         ("requestId" = Option<String>, Query, description = "Of the call with this `X-Request-Id`.", min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9._-]+$", example = "019ab3f0c4d27f5e8d1c2b3a49586774"),
         ("writer" = Option<String>, Query, description = "Of this writer.", format = Uuid, example = "019ab3f0-c4d2-7f5e-8d1c-2b3a49586775"),
-        ("since" = Option<String>, Query, description = "Made at this time or later (RFC 3339).", format = DateTime, example = "2026-11-24T00:00:00Z"),
-        ("until" = Option<String>, Query, description = "Made before this time (RFC 3339).", format = DateTime, example = "2026-11-25T00:00:00Z"),
+        ("since" = Option<String>, Query, description = "Made at this time or later (RFC 3339).", format = DateTime, pattern = "^(19[7-9]|[2-9][0-9][0-9])[0-9]-", example = "2026-11-24T00:00:00Z"),
+        ("until" = Option<String>, Query, description = "Made before this time (RFC 3339).", format = DateTime, pattern = "^(19[7-9]|[2-9][0-9][0-9])[0-9]-", example = "2026-11-25T00:00:00Z"),
         ("limit" = Option<u16>, Query, description = "Most items; 50 if not given.", minimum = 1, maximum = 200, example = 50),
-        ("cursor" = Option<String>, Query, description = "`nextCursor` of the page before."),
+        ("cursor" = Option<String>, Query, description = "`nextCursor` of the page before.", pattern = "^[A-Za-z0-9_-]+$"),
     ),
     responses((status = 200, description = "A page.", body = PageView)),
 )]

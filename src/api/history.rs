@@ -100,10 +100,10 @@ impl Eye {
         ("ofTeam" = Option<String>, Query, description = "The team whose resets are read, the acting one if not given; `*`: every team whose resets policy lets the acting team read. One whose resets it may not read looks as if it had none.", min_length = 1, max_length = 63, pattern = r"^(\*|[a-z0-9][a-z0-9_-]*)$", example = "payments"),
         ("instanceId" = Option<String>, Query, description = "Of this instance.", min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9][A-Za-z0-9_-]*$", example = "pay-0001"),
         ("status" = Option<StatusName>, Query, description = "With this status now."),
-        ("since" = Option<String>, Query, description = "With a `createdAt` of this time or later.", format = DateTime, example = "2026-11-24T00:00:00Z"),
-        ("until" = Option<String>, Query, description = "With a `createdAt` of before this time.", format = DateTime, example = "2026-11-25T00:00:00Z"),
+        ("since" = Option<String>, Query, description = "With a `createdAt` of this time or later.", format = DateTime, pattern = "^(19[7-9]|[2-9][0-9][0-9])[0-9]-", example = "2026-11-24T00:00:00Z"),
+        ("until" = Option<String>, Query, description = "With a `createdAt` of before this time.", format = DateTime, pattern = "^(19[7-9]|[2-9][0-9][0-9])[0-9]-", example = "2026-11-25T00:00:00Z"),
         ("limit" = Option<u16>, Query, description = "Most items; 50 if not given.", minimum = 1, maximum = 200, example = 50),
-        ("cursor" = Option<String>, Query, description = "`nextCursor` of the page before."),
+        ("cursor" = Option<String>, Query, description = "`nextCursor` of the page before.", pattern = "^[A-Za-z0-9_-]+$"),
     ),
     responses((status = 200, description = "A page.", body = PageView)),
 )]

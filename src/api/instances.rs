@@ -37,7 +37,7 @@ const LIST: &str = "instances";
         ("name" = Option<String>, Query, description = "With this in its name, in any case of letters.", example = "pay"),
         ("status" = Option<String>, Query, description = "With this status, in Zenlayer's word.", example = "RUNNING"),
         ("limit" = Option<u16>, Query, description = "Most items; 50 if not given.", minimum = 1, maximum = 200, example = 50),
-        ("cursor" = Option<String>, Query, description = "`nextCursor` of the page before."),
+        ("cursor" = Option<String>, Query, description = "`nextCursor` of the page before.", pattern = "^[A-Za-z0-9_-]+$"),
     ),
     responses((status = 200, description = "A page.", body = PageView)),
 )]

@@ -6,6 +6,7 @@ use std::sync::{Arc, LazyLock};
 use actix_web::http::header::{CONTENT_ENCODING, CONTENT_SECURITY_POLICY, LOCATION};
 use actix_web::{HttpRequest, HttpResponse, get};
 use utoipa::openapi::header::HeaderBuilder;
+use utoipa::openapi::link::Link;
 use utoipa::openapi::path::Operation;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{
@@ -36,6 +37,20 @@ struct Api;
 
 /// What every operation shares.
 struct Common;
+
+/// Where an answer leads: by operation and status, the link's name, the operation it leads to, the parameter it gives
+/// and where in the answer that is (a runtime expression of OpenAPI).
+const LINKS: &[(&str, &str, &str, &str, &str, &str)] = &[
+    ("resetPassword", "201", "reset", "readReset", "id", "$response.body#/id"),
+    ("resetPassword", "201", "instance", "readInstance", "instanceId", "$response.body#/instanceId"),
+    ("resetPassword", "201", "resetsOfInstance", "listResets", "instanceId", "$response.body#/instanceId"),
+    ("resetPassword", "201", "records", "listAuditRecords", "resetId", "$response.body#/id"),
+    ("resetPasswords", "201", "batch", "readReset", "id", "$response.body#/id"),
+    ("resetPasswords", "202", "batch", "readReset", "id", "$response.body#/id"),
+    ("listInstances", "200", "nextPage", "listInstances", "cursor", "$response.body#/nextCursor"),
+    ("listResets", "200", "nextPage", "listResets", "cursor", "$response.body#/nextCursor"),
+    ("listAuditRecords", "200", "nextPage", "listAuditRecords", "cursor", "$response.body#/nextCursor"),
+];
 
 /// The problems of an operation, by its id.
 fn problems(operation_id: &str) -> Vec<Kind> {
@@ -95,12 +110,17 @@ impl Modify for Common {
 }
 
 fn complete(operation: &mut Operation) {
-    for response in operation.responses.responses.values_mut() {
+    let id = operation.operation_id.clone().unwrap_or_default();
+    for (status, response) in &mut operation.responses.responses {
         if let RefOr::T(response) = response {
             response.headers.extend(common_headers(true));
+            let links = LINKS.iter().filter(|link| (link.0, link.1) == (&*id, status.as_str()));
+            response.links.extend(links.map(|(_, _, name, to, parameter, place)| {
+                let link = Link::builder().operation_id(*to).parameter(*parameter, *place);
+                ((*name).to_owned(), RefOr::T(link.build()))
+            }));
         }
     }
-    let id = operation.operation_id.clone().unwrap_or_default();
     for alike in problems(&id).chunk_by(|one, other| one.status() == other.status()) {
         let response = match alike {
             [kind] => RefOr::Ref(Ref::from_response_name(name(*kind))),

@@ -176,7 +176,7 @@ async fn tried(context: &Context, gateway: &Gateway, call: Call) -> Result<DryRu
     operation_id = "readReset",
     tag = "resets",
     params(
-        ("id" = String, Path, description = "The id of the reset or the batch, from `Location`.", format = Uuid, example = "019ab3f0-c4d2-7f5e-8d1c-2b3a49586774"),
+        ("id" = String, Path, description = "The id of the reset or the batch, from `Location`.", format = Uuid, pattern = "^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}$", example = "019ab3f0-c4d2-7f5e-8d1c-2b3a49586774"),
         ("team" = Option<String>, Query, description = "The team to act for; required when the token names several.", min_length = 1, max_length = 63, pattern = "^[a-z0-9][a-z0-9_-]*$", example = "payments"),
     ),
     responses((status = 200, description = "The reset or the batch as it now is.", body = ResetOrBatch)),

@@ -1,7 +1,9 @@
 //! What the bodies of calls look like, for the specification; `body` reads the bytes, to wipe them.
 
 use serde::Deserialize;
+use serde_json::json;
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{Array, ArrayBuilder, Object, ObjectBuilder, Type};
 
 /// What to set, and why: a password of the caller's, or one made up here.
 #[derive(Deserialize, ToSchema)]
@@ -37,7 +39,7 @@ pub(super) struct Typed {
 #[expect(dead_code, reason = "its shape is for the specification")]
 pub(super) struct Generated {
     /// Always `true`.
-    #[schema(example = true)]
+    #[schema(schema_with = always_true)]
     generate: bool,
     /// A public key (JWK, RFC 7517): RSA of 2048 to 4096 bits, or P-256. The answer then has `sealedPassword`, compact
     /// JWE that its private half opens (RSA-OAEP-256 or ECDH-ES, with A256GCM), and never `password`.
@@ -49,6 +51,18 @@ pub(super) struct Generated {
     /// The ticket, for the record; policies may ask for one.
     #[schema(min_length = 1, max_length = 64, nullable = false, example = "OPS-1234")]
     ticket: Option<String>,
+}
+
+fn instance_ids() -> Array {
+    let id = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(64));
+    let ids = ArrayBuilder::new().items(id.pattern(Some("^[A-Za-z0-9][A-Za-z0-9_-]*$")));
+    let ids = ids.min_items(Some(1)).max_items(Some(100)).unique_items(true);
+    ids.description(Some("Each once.")).examples([json!(["pay-0001", "pay-0002"])]).build()
+}
+
+fn always_true() -> Object {
+    let always = ObjectBuilder::new().schema_type(Type::Boolean).enum_values(Some([true]));
+    always.description(Some("Always `true`.")).examples([json!(true)]).build()
 }
 
 /// What to set on which instances, and why: one password of the caller's for all, or one made up here for each.
@@ -67,7 +81,7 @@ pub(super) enum BatchRequestBody {
 #[expect(dead_code, reason = "its shape is for the specification")]
 pub(super) struct TypedBatch {
     /// Each once.
-    #[schema(min_items = 1, max_items = 100, example = json!(["pay-0001", "pay-0002"]))]
+    #[schema(schema_with = instance_ids)]
     instance_ids: Vec<String>,
     /// As of a single reset.
     #[schema(min_length = 8, max_length = 16, pattern = r"^[A-Za-z0-9~!@$^*\-_=+]+$", format = Password, example = "Example~2026")]
@@ -86,13 +100,13 @@ pub(super) struct TypedBatch {
 #[expect(dead_code, reason = "its shape is for the specification")]
 pub(super) struct GeneratedBatch {
     /// Each once.
-    #[schema(min_items = 1, max_items = 100, example = json!(["pay-0001", "pay-0002"]))]
+    #[schema(schema_with = instance_ids)]
     instance_ids: Vec<String>,
     /// Always `true`.
-    #[schema(example = true)]
+    #[schema(schema_with = always_true)]
     generate: bool,
     /// As of a single reset: each password is sealed to it.
-    #[schema(value_type = Object, required = false)]
+    #[schema(value_type = Object, required = false, example = json!({"kty": "EC", "crv": "P-256", "kid": "portal-1", "x": "gI0GAILBdu7T53akrFmMyGcsF3n5dO7MmwNBHKW5SV0", "y": "SLW_xSffzlPWrHEVI30DHM_4egVwt3NQqeUD7nMFpps"}))]
     recipient_key: Option<serde_json::Value>,
     /// Why, for the record.
     #[schema(min_length = 1, max_length = 500, nullable = false, example = "rotation")]

@@ -23,6 +23,7 @@ mod audit_verify;
 mod batch_kills;
 mod canary;
 mod commands;
+mod contract;
 mod demo;
 mod disk;
 mod durability;
