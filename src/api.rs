@@ -85,6 +85,8 @@ pub struct Shared {
     pub authenticator: Arc<Authenticator>,
     pub metrics: Arc<Metrics>,
     pub trusted_proxies: Arc<[IpNet]>,
+    /// Longest wait for all of a body.
+    pub body_wait: Duration,
     pub drain: Drain,
     pub cursors: Arc<Cursors>,
     /// What generated passwords are made of.

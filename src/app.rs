@@ -1,5 +1,6 @@
 //! The composition root: [`Config`] -> [`App`] -> run until stopped.
 
+mod bounded;
 mod callers;
 mod certificate;
 mod reload;
@@ -168,7 +169,8 @@ impl App {
             shared: Shared {
                 authenticator: authenticator.clone(),
                 metrics: metrics.clone(),
-                trusted_proxies: config.server.trusted_proxies.into(),
+                trusted_proxies: config.server.trusted_proxies.as_slice().into(),
+                body_wait: config.server.waits.body,
                 drain: drain.clone(),
                 cursors: Arc::new(Cursors::new(upstream.access_key.secret.expose())),
                 ticket_pattern: config.tickets.pattern.map(Arc::new),
@@ -185,7 +187,7 @@ impl App {
         let tls = certificate.clone().map(Certificate::server_config);
         let drained = drained(stop, drain.clone(), config.server.drain, config.server.shutdown);
         let servers = [
-            callers::server(callers, config.server.workers, tls, &parts, drained)?,
+            callers::server(callers, &config.server, tls, &parts, drained)?,
             operations_server(operations, Health { metrics, drain, trail, authenticator, mirror, redis })?,
         ];
         let reloader = Reloader::new(config.policies.dir, config.policies.shadow_dir, certificate, &parts);

@@ -31,7 +31,7 @@ pub use reader::{Fault, Reader, Table, without_line_end};
 pub use redis::RedisUrl;
 pub use sections::{
     Audit, AuditSink, AuditStore, Generated, Inventory, Operations, Policies, Quota, Secret, Server,
-    ServerTls, Telemetry, Tickets, Tokens,
+    ServerTls, Telemetry, Tickets, Tokens, Waits,
 };
 pub use upstream::{AccessKey, Budget, KeyFiles, SignedHeader, Upstream};
 pub use url::{Host, UrlFault};

@@ -105,7 +105,7 @@ pub(super) async fn create(
     let principal = caller.acting(&request)?;
     let preferences = Preferences::of(request.headers());
     let key = idempotency::key(request.headers(), dry_run)?;
-    let bytes = body::read(&request, payload).await?;
+    let bytes = body::read(&request, payload, shared.body_wait).await?;
     let wish =
         body::parse(bytes.as_slice(), body::Of::Batch)?.with_ticket_of(shared.ticket_pattern.as_deref())?;
     let key = key.map(|key| {

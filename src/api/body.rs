@@ -24,15 +24,17 @@ use values::{Field, Given, Jwk};
 
 /// Longest body that is read, in bytes.
 const LONGEST: usize = 64 << 10;
-/// Longest wait for all of a body.
-const PATIENCE: Duration = Duration::from_secs(10);
 /// Most instances of a batch.
 pub(super) const MOST_INSTANCES: usize = 100;
 /// Where a batch names its instances.
 pub(super) const INSTANCES: &str = "instanceIds";
 
 /// The whole body, which is JSON by its type; wiped when dropped.
-pub(super) async fn read(request: &HttpRequest, payload: web::Payload) -> Result<Wiped, Problem> {
+pub(super) async fn read(
+    request: &HttpRequest,
+    payload: web::Payload,
+    wait: Duration,
+) -> Result<Wiped, Problem> {
     let content_type =
         request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = content_type.split(';').next().unwrap_or_default().trim();
@@ -41,8 +43,11 @@ pub(super) async fn read(request: &HttpRequest, payload: web::Payload) -> Result
             FieldError::header("Content-Type", "The body must be sent as `application/json`, unencoded.");
         return Err(Problem::in_places(Kind::UnsupportedMediaType, vec![error]));
     }
-    let late = |_| Problem::new(Kind::InvalidRequest, "The body did not arrive within 10 seconds.");
-    actix_web::rt::time::timeout(PATIENCE, collect(payload)).await.map_err(late)?
+    let late = |_| {
+        let detail = format!("The body did not arrive within {} seconds.", wait.as_secs());
+        Problem::new(Kind::InvalidRequest, detail)
+    };
+    actix_web::rt::time::timeout(wait, collect(payload)).await.map_err(late)?
 }
 
 async fn collect(mut payload: web::Payload) -> Result<Wiped, Problem> {

@@ -182,7 +182,9 @@ fn put_headers(
     let id = HeaderValue::try_from(context.origin().request_id.as_str()).expect("an id is visible ASCII");
     headers.insert(HeaderName::from_static("x-request-id"), id);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    if http.path().starts_with("/v1/") {
+    // A path may be written otherwise than its route: `/%761/whoami`.
+    let pattern = http.match_pattern();
+    if pattern.as_deref().unwrap_or(http.path()).starts_with("/v1/") {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     if standings.is_empty() {

@@ -81,7 +81,7 @@ pub(super) async fn create(
     let instance: InstanceId = segment(&request, "instanceId")?;
     context.note_instance(&instance);
     let key = idempotency::key(request.headers(), dry_run)?;
-    let bytes = body::read(&request, payload).await?;
+    let bytes = body::read(&request, payload, shared.body_wait).await?;
     let wish =
         body::parse(bytes.as_slice(), body::Of::One)?.with_ticket_of(shared.ticket_pattern.as_deref())?;
     let path = format!("/v1/instances/{instance}/password-resets");

@@ -5,6 +5,7 @@
 
 use std::convert::Infallible;
 use std::fmt::Debug;
+use std::future::ready;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use actix_http::body::MessageBody;
 use actix_http::h1::H1Service;
 use actix_http::{HttpService, Request};
 use actix_server::{GracefulShutdownSignal, Server, ServerBuilder};
-use actix_service::{Service, ServiceFactory, ServiceFactoryExt, map_config};
+use actix_service::{Service, ServiceFactory, ServiceFactoryExt, fn_service, map_config};
 use actix_tls::accept::TlsError;
 use actix_tls::accept::rustls_0_23::{Acceptor, TlsStream};
 use actix_web::dev::{AppConfig, ServiceResponse};
@@ -23,8 +24,10 @@ use actix_web::{App, Error, web};
 use rustls::ServerConfig;
 use tracing_actix_web::TracingLogger;
 
+use super::bounded::{Bounded, Bounds, our_turn};
 use super::{Parts, StartError};
 use crate::api::{self, RootSpan};
+use crate::config::{self, Waits};
 use crate::http::Client;
 use crate::inventory::Inventory;
 use crate::reset::Gateway;
@@ -43,14 +46,17 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// Serves callers until `drained` ends, over TLS alone where there is a configuration of it.
 pub(super) fn server(
     listener: TcpListener,
-    workers: usize,
+    settings: &config::Server,
     tls: Option<ServerConfig>,
     parts: &Parts,
     drained: impl Future<Output = ()> + Send + 'static,
 ) -> Result<Server, StartError> {
     let parts = parts.clone();
-    let server = Server::build().workers(workers).shutdown_signal(drained).shutdown_timeout(5);
-    let server = listen(server, listener, tls, move || app(parts.clone()));
+    let server = Server::build().workers(settings.workers).shutdown_signal(drained).shutdown_timeout(5);
+    // Each worker counts its own.
+    let server = server.max_concurrent_connections(settings.max_connections.div_ceil(settings.workers));
+    let waits = settings.waits;
+    let server = listen(server, listener, tls, waits, move || app(parts.clone()));
     Ok(server.map_err(StartError::Server)?.run())
 }
 
@@ -97,6 +103,7 @@ fn app(
         .wrap(api::cross_origin(&cors))
         .wrap(TracingLogger::<RootSpan>::new())
         .wrap(from_fn(api::edge))
+        .wrap(from_fn(our_turn))
         .configure(api::configure);
     map_config(app, |()| AppConfig::default())
 }
@@ -105,6 +112,7 @@ fn listen<S, B>(
     server: ServerBuilder,
     listener: TcpListener,
     tls: Option<ServerConfig>,
+    waits: Waits,
     app: impl Fn() -> S + Send + Clone + 'static,
 ) -> io::Result<ServerBuilder>
 where
@@ -113,31 +121,39 @@ where
     B: MessageBody + 'static,
 {
     let stopping = server.graceful_shutdown_signal();
+    let bounds = Bounds { next: waits.idle + waits.head, take: waits.send };
     let Some(tls) = tls else {
-        return server.listen("callers", listener, move || http1(app(), stopping.clone()).tcp());
+        return server.listen("callers", listener, move || {
+            let bounded = move |stream: TcpStream| {
+                let peer = stream.peer_addr().ok();
+                ready(Ok((Bounded::new(stream, bounds), peer)))
+            };
+            fn_service(bounded).and_then(http1(app(), waits, stopping.clone()))
+        });
     };
     actix_tls::accept::max_concurrent_tls_connect(MOST_HANDSHAKES);
     server.listen("callers", listener, move || {
-        let http1 = http1(app(), stopping.clone()).map_err(TlsError::Service);
-        handshakes(tls.clone()).and_then(http1)
+        let http1 = http1(app(), waits, stopping.clone()).map_err(TlsError::Service);
+        handshakes(tls.clone(), bounds).and_then(http1)
     })
 }
 
 /// A TCP connection becomes a TLS stream and its peer's address.
 fn handshakes<E>(
     tls: ServerConfig,
+    bounds: Bounds,
 ) -> impl ServiceFactory<
     TcpStream,
     Config = (),
-    Response = (TlsStream<TcpStream>, Option<SocketAddr>),
+    Response = (Bounded<TlsStream<TcpStream>>, Option<SocketAddr>),
     Error = TlsError<io::Error, E>,
     InitError = (),
 > {
     let mut acceptor = Acceptor::new(tls);
     acceptor.set_handshake_timeout(HANDSHAKE);
-    acceptor.map_err(told).map(|stream: TlsStream<TcpStream>| {
+    acceptor.map_err(told).map(move |stream: TlsStream<TcpStream>| {
         let peer = stream.get_ref().0.peer_addr().ok();
-        (stream, peer)
+        (Bounded::new(stream, bounds), peer)
     })
 }
 
@@ -152,13 +168,17 @@ fn told<E>(fault: TlsError<io::Error, Infallible>) -> TlsError<io::Error, E> {
 }
 
 /// What speaks HTTP/1.1 over a stream of the kind `T`.
-fn http1<T, S, B>(app: S, stopping: GracefulShutdownSignal) -> H1Service<T, S, B>
+fn http1<T, S, B>(app: S, waits: Waits, stopping: GracefulShutdownSignal) -> H1Service<Bounded<T>, S, B>
 where
+    T: 'static,
     S: ServiceFactory<Request, Config = (), Response = ServiceResponse<B>, Error = Error>,
     S: ServiceFactory<Request, InitError: Debug, Service: Service<Request, Future: 'static>>,
     B: MessageBody + 'static,
 {
     HttpService::build()
+        .keep_alive(waits.idle)
+        .client_request_timeout(waits.head)
+        .on_connect_ext(|stream: &Bounded<T>, data| _ = data.insert(stream.turn()))
         .client_disconnect_timeout(FAREWELL)
         // Idle connections are closed at a stop, in place of being waited for.
         .graceful_shutdown_signal(move || {

@@ -25,8 +25,24 @@ pub struct Server {
     pub drain: Duration,
     /// `server.shutdown_seconds`, default 30: longest wait, after that, for resets in flight at a stop.
     pub shutdown: Duration,
+    /// `server.max_connections`, default 10,000: most connections of callers, shared evenly among the workers.
+    pub max_connections: usize,
+    pub waits: Waits,
     /// `[server.tls]`; without it callers are served over plain HTTP.
     pub tls: Option<ServerTls>,
+}
+
+/// How long a caller is waited for.
+#[derive(Debug, Clone, Copy)]
+pub struct Waits {
+    /// `server.head_seconds`, default 5: for the head of a request.
+    pub head: Duration,
+    /// `server.body_seconds`, default 10: for all of its body.
+    pub body: Duration,
+    /// `server.send_seconds`, default 30: until a caller took a buffer full of an answer.
+    pub send: Duration,
+    /// `server.idle_seconds`, default 5: for a further request on a connection.
+    pub idle: Duration,
 }
 
 /// `[server.tls]`: PEM files, read again when they change.
@@ -315,6 +331,11 @@ fn server(mut table: Table<'_>) -> Option<Server> {
     let trusted_proxies = table.list("trusted_proxies", Some(&[]));
     let drain = seconds(&mut table, "drain_seconds", 5, 0..=300);
     let shutdown = seconds(&mut table, "shutdown_seconds", 30, 1..=600);
+    let max_connections = table.integer("max_connections", Some(10_000), 1..=1_000_000);
+    let head = seconds(&mut table, "head_seconds", 5, 1..=60);
+    let body = seconds(&mut table, "body_seconds", 10, 1..=60);
+    let send = seconds(&mut table, "send_seconds", 30, 1..=600);
+    let idle = seconds(&mut table, "idle_seconds", 5, 1..=600);
     let tls = if table.has("tls") { server_tls(table.table("tls")).map(Some) } else { Some(None) };
     Some(Server {
         listen: listen?,
@@ -322,6 +343,8 @@ fn server(mut table: Table<'_>) -> Option<Server> {
         trusted_proxies: trusted_proxies?,
         drain: drain?,
         shutdown: shutdown?,
+        max_connections: max_connections? as usize,
+        waits: Waits { head: head?, body: body?, send: send?, idle: idle? },
         tls: tls?,
     })
 }

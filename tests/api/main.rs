@@ -17,6 +17,7 @@ mod proxy;
 mod redis_server;
 
 mod access;
+mod attacks;
 mod audit;
 mod bad_input;
 mod batch;

@@ -92,6 +92,8 @@ pub fn try_read(stream: &mut impl Read) -> io::Result<Answer> {
             stream.read_exact(&mut rest)?;
             body.extend(rest);
         }
+        // An interim answer has none.
+        None if status < 200 => {}
         None => _ = stream.read_to_end(&mut body)?,
     }
     Ok(Answer { status, headers, body: String::from_utf8_lossy(&body).into_owned() })
