@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
-use actix_web::http::header::{CONTENT_ENCODING, CONTENT_SECURITY_POLICY, LOCATION};
+use actix_web::http::header::{CONTENT_ENCODING, CONTENT_SECURITY_POLICY, LOCATION, REFERRER_POLICY};
 use actix_web::{HttpRequest, HttpResponse, get};
 use utoipa::openapi::header::HeaderBuilder;
 use utoipa::openapi::link::Link;
@@ -232,6 +232,7 @@ pub(super) async fn docs_file(request: HttpRequest) -> Result<HttpResponse, Prob
     let file = file.map_err(|_| missing())?.ok_or_else(missing)?;
     let mut response = HttpResponse::Ok();
     response.content_type(file.content_type).insert_header((CONTENT_SECURITY_POLICY, POLICY));
+    response.insert_header((REFERRER_POLICY, "no-referrer"));
     if file.gzpipped {
         response.insert_header((CONTENT_ENCODING, "gzip"));
     }

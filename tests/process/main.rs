@@ -26,6 +26,7 @@ mod commands;
 mod contract;
 mod demo;
 mod disk;
+mod docs_page;
 mod durability;
 mod figures;
 mod folders;
