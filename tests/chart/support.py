@@ -126,7 +126,7 @@ def commands(page, heading):
 def compose_secrets(folder, chown=True):
     """Makes policies and secrets in this folder by the commands that the page gives, up to what starts it."""
     script = commands("deployment.md", "## One host, with compose").split("docker compose")[0]
-    here = "cp -r policies deploy/compose && cd deploy/compose"
+    here = "cp -r policies examples/compose && cd examples/compose"
     assert here in script
     if not chown:
         script = script.replace("chown -R 65532:65532 secrets && ", "")

@@ -1,4 +1,4 @@
-"""The compose file and the systemd unit: deploy/."""
+"""The compose file and the systemd unit: examples/."""
 
 import pathlib
 import re
@@ -17,13 +17,13 @@ LONGEST_STOP = 45
 
 class Compose(unittest.TestCase):
     def setUp(self):
-        self.file = yaml.safe_load((ROOT / "deploy/compose/compose.yaml").read_text())
+        self.file = yaml.safe_load((ROOT / "examples/compose/compose.yaml").read_text())
         self.services = self.file["services"]
 
     def test_zengate_accepts_its_configuration_with_the_secrets_of_the_page(self):
         with tempfile.TemporaryDirectory() as folder:
             folder = pathlib.Path(folder)
-            shutil.copy(ROOT / "deploy/compose/zengate.toml", folder)
+            shutil.copy(ROOT / "examples/compose/zengate.toml", folder)
             # Nobody else's user is here to be given the files.
             support.compose_secrets(folder, chown=False)
             for name in ["access-key-id", "access-key-password"]:
@@ -57,7 +57,7 @@ class Compose(unittest.TestCase):
 
 class Unit(unittest.TestCase):
     def test_it_runs_what_there_is_and_gives_a_stop_time(self):
-        unit = dict(re.findall(r"^(\w+)=(.*)$", (ROOT / "deploy/systemd/zengate.service").read_text(), re.M))
+        unit = dict(re.findall(r"^(\w+)=(.*)$", (ROOT / "examples/systemd/zengate.service").read_text(), re.M))
         program, *arguments = unit["ExecStart"].split()
         self.assertEqual(program, "/usr/local/bin/zengate")
         self.assertEqual(run(ZENGATE, *arguments, "--help").returncode, 0)

@@ -317,10 +317,10 @@ def chart(world):
 def compose(world):
     """Its gateway from the image, its Redis' command by the one here, beside a PostgreSQL of the tests."""
     folder = fresh("compose")
-    file = yaml.safe_load((ROOT / "deploy/compose/compose.yaml").read_text())
+    file = yaml.safe_load((ROOT / "examples/compose/compose.yaml").read_text())
     services = file["services"]
     for name in ["compose.yaml", "zengate.toml"]:
-        shutil.copy(ROOT / "deploy/compose" / name, folder)
+        shutil.copy(ROOT / "examples/compose" / name, folder)
     # As the page says, with what is the operator's.
     support.compose_secrets(folder)
     secrets = folder / "secrets"
@@ -370,7 +370,7 @@ def unit(world):
     name = good(podman("create", IMAGE))
     good(podman("cp", f"{name}:/usr/local/bin/zengate", folder / "zengate"))
     good(podman("rm", name))
-    text = (ROOT / "deploy/systemd/zengate.service").read_text()
+    text = (ROOT / "examples/systemd/zengate.service").read_text()
     (folder / "zengate.service").write_text(text.replace("/usr/local/bin/zengate", str(folder / "zengate")))
     output = run("systemd-analyze", "verify", folder / "zengate.service")
     assert (output.returncode, output.stderr) == (0, ""), output
