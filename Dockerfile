@@ -3,6 +3,8 @@
 ARG RUST_IMAGE=docker.io/library/rust:1.95-slim-bookworm
 FROM ${RUST_IMAGE} AS build
 WORKDIR /build
+# What is built twice is the same twice: the C compiler takes __TIME__ from here, and files have it as theirs.
+ARG SOURCE_DATE_EPOCH=0
 
 # Dependencies first, with a crate that is empty: this layer is built anew only where these files change.
 COPY Cargo.toml Cargo.lock ./
@@ -17,8 +19,6 @@ COPY src src
 RUN touch src/main.rs src/lib.rs \
     && cargo build --locked --release --no-default-features --bins
 
-# Files of one time: what is built twice is the same twice.
-ARG SOURCE_DATE_EPOCH=0
 SHELL ["/bin/bash", "-euo", "pipefail", "-c"]
 RUN install -D target/release/zengate /image/usr/local/bin/zengate \
     && ldd target/release/zengate | grep -o '/[^ ]*' | while read -r library; do \
