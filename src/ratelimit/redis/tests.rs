@@ -231,7 +231,8 @@ fn every_key_has_the_prefix_and_a_bounded_life() {
     assert_eq!(keys, names.map(|name| format!("{prefix}{name}")));
     let lives = keys.iter().map(|key| admin.pttl::<_, i64>(key).expect("a life"));
     for (life, expected) in lives.zip([10_000, 10_001, 10_200, 40_000, 70_000]) {
-        assert!((expected - 5_000..=expected).contains(&life), "{life} of {expected}");
+        // Redis rounds its clock to milliseconds.
+        assert!((expected - 5_000..=expected + 10).contains(&life), "{life} of {expected}");
     }
     redis.give_back(charges().into());
     until("it is given back", || {
