@@ -21,6 +21,8 @@ mod http;
 #[allow(dead_code, reason = "the benchmark uses its part of it")]
 #[path = "../tests/support/keys.rs"]
 mod keys;
+#[path = "../tests/support/ports.rs"]
+mod ports;
 #[allow(dead_code, reason = "the benchmark uses its part of it")]
 #[path = "../tests/support/redis.rs"]
 mod redis_server;

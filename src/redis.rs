@@ -3,6 +3,9 @@
 #[cfg(test)]
 pub(crate) mod for_test;
 mod link;
+#[cfg(test)]
+#[path = "../tests/support/ports.rs"]
+pub(crate) mod ports;
 mod server;
 #[cfg(test)]
 #[allow(dead_code, reason = "each binary uses its part of it")]

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::gateway::{FREE, PASSWORD, Setup, TestGateway, instance, payments, web};
+use crate::gateway::{FREE, PASSWORD, Setup, TestGateway, UPSTREAM_HEADERS, instance, payments, web};
 use crate::http::{Answer, try_read};
 use rows::ROWS;
 
@@ -29,19 +29,6 @@ struct Row {
     /// Who resets the row's own instance.
     by: &'static [&'static str],
 }
-
-const HEADERS: [&str; 10] = [
-    "authorization",
-    "content-length",
-    "content-type",
-    "date",
-    "host",
-    "user-agent",
-    "x-zc-action",
-    "x-zc-signature-method",
-    "x-zc-timestamp",
-    "x-zc-version",
-];
 
 /// Everything ends within two seconds.
 const HASTY: &[(&str, &str)] = &[
@@ -166,7 +153,7 @@ fn upstream_sees_exactly_what_it_should_or_nothing() {
     let calls = crate::http::call(gateway.simulator.addr(), "GET", "/_simulator/calls", None, None).json();
     for call in calls["calls"].as_array().expect("a list") {
         let names: Vec<_> = call["headers"].as_object().expect("headers").keys().collect();
-        assert_eq!(names, HEADERS, "{call}");
+        assert_eq!(names, UPSTREAM_HEADERS, "{call}");
         assert_eq!(
             (&call["headers"]["x-zc-action"], &call["verdict"]),
             (&call["action"], &json!("ok")),

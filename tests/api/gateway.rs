@@ -20,6 +20,20 @@ use crate::keys::{self, CORP, PORTAL, SECRET};
 
 pub const PASSWORD: &str = "Abcd~1234";
 
+/// All headers of a call to Zenlayer, in order of their names.
+pub const UPSTREAM_HEADERS: [&str; 10] = [
+    "authorization",
+    "content-length",
+    "content-type",
+    "date",
+    "host",
+    "user-agent",
+    "x-zc-action",
+    "x-zc-signature-method",
+    "x-zc-timestamp",
+    "x-zc-version",
+];
+
 /// A limits.toml that no test meets.
 pub const FREE: &str = "[default]\nteam = { requests = 1000000, period_seconds = 1, burst = 1000000 }\n\
     caller = { requests = 1000000, period_seconds = 1, burst = 1000000 }\ninstance_cooldown_seconds = 0\n";

@@ -6,6 +6,8 @@ mod http;
 #[allow(dead_code, reason = "each binary uses its part of it")]
 #[path = "../support/keys.rs"]
 mod keys;
+#[path = "../support/ports.rs"]
+mod ports;
 #[allow(dead_code, reason = "each binary uses its part of it")]
 #[path = "../support/postgres.rs"]
 mod postgres;

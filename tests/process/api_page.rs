@@ -1,16 +1,18 @@
 //! The examples of docs/api.md that say `run` are run as they stand there, against a real gateway.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::support::{FREE, Gateway, Simulator, configured, payments, python, said, tool};
+use crate::support::{
+    FREE, Gateway, Simulator, configured, node_modules, payments, python, root, said, tool,
+};
 
 /// The language and the text of each block whose first line says `run`.
 fn examples() -> Vec<(String, String)> {
-    let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/api.md")).expect("read");
+    let page = fs::read_to_string(root("docs/api.md")).expect("read");
     let mut blocks = Vec::new();
     let mut lines = page.lines();
     while let Some(line) = lines.next() {
@@ -51,10 +53,8 @@ fn command(language: &str, text: &str, folder: &Path) -> Command {
 
 /// Checked strictly, so that it says what it means to a reader's compiler too.
 fn compiled(file: &Path) {
-    let usual = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/tools/node/node_modules");
-    let modules = std::env::var_os("ZENGATE_TEST_NODE_MODULES").map_or(usual, PathBuf::from);
     let mut tsc = tool("ZENGATE_TEST_NODE", "node");
-    tsc.arg(modules.join("typescript/bin/tsc"));
+    tsc.arg(node_modules().join("typescript/bin/tsc"));
     tsc.args(["--strict", "--target", "es2022", "--module", "nodenext", "--lib", "es2022,dom"]);
     // What Node.js declares beyond a browser, as far as the example has it.
     let node = file.with_file_name("node.d.mts");

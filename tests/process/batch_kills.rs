@@ -5,23 +5,14 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::http::{call, raw, request};
-use crate::support::{FREE, Gateway, Simulator, configured, payments, said, zengate};
+use crate::http::call;
+use crate::support::{FREE, Gateway, Simulator, begin_batch, configured, payments, said, zengate};
 
 const SIZE: usize = 100;
 
 fn begin(gateway: &Gateway) -> String {
     let ids: Vec<_> = (0..SIZE).map(|n| format!("ins-{n}")).collect();
-    let body = json!({ "instanceIds": ids, "password": "Abcd~1234" }).to_string();
-    let bearer = format!("Bearer {}", payments());
-    let headers = [
-        ("authorization", bearer.as_str()),
-        ("content-type", "application/json"),
-        ("prefer", "respond-async"),
-    ];
-    let told = raw(gateway.address, &request("POST", "/v1/password-resets", &headers, Some(body.as_bytes())));
-    assert_eq!(told.status, 202, "{told:?}");
-    told.header("location").expect("a path").to_owned()
+    begin_batch(gateway.address, &payments(), &ids)
 }
 
 /// The instances whose password Zenlayer set.

@@ -1,12 +1,12 @@
 //! A password that must be found nowhere but where it is meant to go.
 
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use serde_json::json;
 
 use crate::http::{call, raw, request};
-use crate::support::{ACCESS_KEY_PASSWORD, Gateway, Simulator, configured, payments, tool};
+use crate::support::{ACCESS_KEY_PASSWORD, Gateway, Simulator, configured, payments};
 
 const CANARY: &str = "Cnry~4Feather";
 
@@ -112,12 +112,7 @@ fn nothing_secret_is_an_argument_or_in_the_environment_and_no_memory_is_dumped()
     let simulator = Simulator::start();
     let folder = configured(&simulator);
     let trace = folder.path().join("trace");
-    let gateway = Gateway::start(folder.path(), Stdio::null(), |zengate| {
-        let mut strace = tool("ZENGATE_TEST_STRACE", "strace");
-        strace.args(["-f", "-o"]).arg(&trace).args(["-e", "trace=prctl,openat"]);
-        strace.arg(zengate.get_program()).args(zengate.get_args());
-        strace
-    });
+    let gateway = Gateway::traced(folder.path(), &trace, &["-e", "trace=prctl,openat"]);
     assert_eq!(gateway.reset("ins-a", CANARY).status, 201);
     let child = gateway.process.child();
     let of = |file: &str| fs::read(format!("/proc/{child}/{file}")).expect("readable");
@@ -129,10 +124,7 @@ fn nothing_secret_is_an_argument_or_in_the_environment_and_no_memory_is_dumped()
     let limits = String::from_utf8(of("limits")).expect("text");
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("a line");
     assert_eq!(core.split_whitespace().skip(4).collect::<Vec<_>>(), ["0", "0", "bytes"]);
-    // strace hands the signal to the gateway, which ends first.
-    assert!(Command::new("kill").args(["-TERM", &child.to_string()]).status().expect("kill runs").success());
-    let mut gateway = gateway;
-    gateway.process.ended();
+    gateway.end_traced();
     let trace = fs::read_to_string(&trace).expect("a trace");
     let position = |what: &str| trace.lines().position(|line| line.contains(what));
     let forbidden = position("prctl(PR_SET_DUMPABLE, SUID_DUMP_DISABLE) = 0").expect("no dumps");

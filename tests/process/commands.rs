@@ -5,7 +5,7 @@ use std::fs;
 use serde_json::json;
 
 use crate::keys::{CORP, KEYS, claims, pem, token};
-use crate::support::{Simulator, configured, run, said, zengate};
+use crate::support::{Simulator, configured, root, run, said, zengate};
 
 #[test]
 fn every_fault_of_a_configuration_is_told_at_once() {
@@ -65,7 +65,7 @@ fn bad_usage_is_exit_code_2() {
 #[test]
 fn openapi_prints_the_checked_in_file() {
     let output = run(&["openapi"]);
-    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi/openapi.json");
+    let file = root("openapi/openapi.json");
     assert_eq!(String::from_utf8_lossy(&output.stdout), fs::read_to_string(file).expect("the file"));
 }
 

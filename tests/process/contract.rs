@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use serde_json::Value;
 
-use crate::support::{FREE, Gateway, Simulator, configure, configured, payments, python, said};
+use crate::support::{FREE, Gateway, Simulator, configure, configured, payments, python, root, said};
 
 /// Free as well: what it makes up is not there.
 const LOOKUPS: &str = "[inventory]\nlookups = { requests = 1000000, period_seconds = 1, burst = 1000000 }\n\
@@ -18,13 +18,8 @@ const MAY_READ_THE_TRAIL: &str = "\n@id(\"audit\")\npermit (principal in Team::\
 #[test]
 fn every_answer_is_as_the_specification_says() {
     let folder = tempfile::tempdir().expect("a folder");
-    let instances = folder.path().join("instances.json");
-    let instance = |n| {
-        serde_json::json!({ "instanceId": format!("pay-000{n}"), "status": "RUNNING", "enableAgent": true,
-            "tags": { "tags": [{ "key": "team", "value": "payments" }] } })
-    };
-    fs::write(&instances, (1..=5).map(instance).collect::<Value>().to_string()).expect("written");
-    let simulator = Simulator::with(&instances);
+    // As the examples of the specification name them.
+    let simulator = Simulator::named((1..=5).map(|n| format!("pay-000{n}")));
     let laid_out = configured(&simulator);
     configure(laid_out.path(), LOOKUPS);
     let policies = laid_out.path().join("policies");
@@ -41,7 +36,7 @@ fn every_answer_is_as_the_specification_says() {
     command.args(["--seed", "1", "--max-examples", "20", "--continue-on-failure", "--no-color"]);
     command.args(["--report", "json", "--report-json-path"]).arg(&report);
     // Its hooks are a module beside this file; what it keeps of a run goes with the folder.
-    let modules = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/process");
+    let modules = root("tests/process");
     command.env("SCHEMATHESIS_HOOKS", "contract_hooks").env("PYTHONPATH", modules);
     command.env("PYTHONDONTWRITEBYTECODE", "1").current_dir(folder.path());
     let output = command.output().expect("Python runs");

@@ -7,7 +7,7 @@ use std::process::Stdio;
 use serde_json::{Value, json};
 
 use crate::http::{Answer, call, raw, request};
-use crate::support::{Process, address_of, python, run, said, tool, zengate};
+use crate::support::{Process, address_of, python, root, run, said, tool, zengate};
 
 #[test]
 fn once_walks_the_tour_and_ends_well() {
@@ -119,8 +119,7 @@ fn a_served_demo_keeps_its_word_and_its_specification() {
     let gateway = address_of(&text("gatewayUrl"));
     let simulator = address_of(&text("upstreamUrl"));
     let config = text("configPath");
-    let shipped =
-        |name: &str| fs::read(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("policies").join(name));
+    let shipped = |name: &str| fs::read(root("policies").join(name));
     let beside = |name: &str| fs::read(std::path::Path::new(&config).with_file_name("policies").join(name));
     for name in
         ["schema.cedarschema", "global.cedar", "limits.toml", "teams/payments.cedar", "teams/web.cedar"]

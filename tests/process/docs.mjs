@@ -3,17 +3,13 @@
 //
 //   node docs.mjs MODULES CHROMIUM GATEWAY TOKEN
 import assert from 'node:assert/strict';
-import { pathToFileURL } from 'node:url';
+
+import { launched } from './browser.mjs';
 
 setTimeout(() => { console.error('docs.mjs: not done within 60 s'); process.exit(1); }, 60_000).unref();
 
 const [modules, executablePath, gateway, token] = process.argv.slice(2);
-const { chromium } = (await import(pathToFileURL(`${modules}/playwright-core/index.js`))).default;
-const browser = await chromium.launch({
-  executablePath,
-  args: ['--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-    '--disable-component-update', '--disable-sync'],
-});
+const browser = await launched(modules, executablePath);
 const context = await browser.newContext();
 context.setDefaultTimeout(20_000);
 const [requests, answers, complaints] = [[], [], []];

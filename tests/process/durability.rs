@@ -1,12 +1,12 @@
 //! No record, no reset: seen from outside the process.
 
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 
 use crate::http::call;
-use crate::support::{Gateway, Simulator, configured, payments, said, tool, zengate};
+use crate::support::{Gateway, Simulator, configured, payments, said, zengate};
 
 fn records(folder: &std::path::Path) -> Vec<Value> {
     let output = zengate()
@@ -88,22 +88,13 @@ fn no_call_reaches_zenlayer_before_its_intent_is_synced() {
     let simulator = Simulator::start();
     let folder = configured(&simulator);
     let trace = folder.path().join("trace");
-    let gateway = Gateway::start(folder.path(), Stdio::null(), |zengate| {
-        let mut strace = tool("ZENGATE_TEST_STRACE", "strace");
-        // A page of the database is 4 KiB, and a record stands at its end.
-        strace.args(["-f", "-tt", "-s", "4200", "-o"]).arg(&trace);
-        strace.args(["-e", "trace=fsync,fdatasync,write,writev,sendto,sendmsg,pwrite64"]);
-        strace.arg(zengate.get_program()).args(zengate.get_args());
-        strace
-    });
+    // A page of the database is 4 KiB, and a record stands at its end.
+    let calls = "trace=fsync,fdatasync,write,writev,sendto,sendmsg,pwrite64";
+    let gateway = Gateway::traced(folder.path(), &trace, &["-tt", "-s", "4200", "-e", calls]);
     for (instance, status) in [("ins-a", 201), ("ins-d", 403)] {
         assert_eq!(gateway.reset(instance, "Abcd~1234").status, status);
     }
-    // strace hands the signal to the gateway, which ends first.
-    let child = gateway.process.child().to_string();
-    assert!(Command::new("kill").args(["-TERM", &child]).status().expect("kill runs").success());
-    let mut gateway = gateway;
-    gateway.process.ended();
+    gateway.end_traced();
 
     let trace = fs::read_to_string(&trace).expect("a trace");
     let position = |what: &str, from: usize| {

@@ -1,12 +1,12 @@
 //! Policies folders to run the policy commands on.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Output;
 
 use tempfile::TempDir;
 
-use crate::support::{beside, zengate};
+use crate::support::{beside, root, zengate};
 
 /// Two copies of a small policies folder, and a place for more.
 pub struct Folders(TempDir);
@@ -21,7 +21,7 @@ impl Folders {
         let folders = Self(tempfile::tempdir().expect("a folder"));
         for side in ["old", "new"] {
             fs::create_dir_all(folders.path(side).join("teams")).expect("made");
-            let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/schema.cedarschema");
+            let schema = root("policies/schema.cedarschema");
             fs::copy(schema, folders.path(side).join("schema.cedarschema")).expect("copied");
             folders.write(side, "global.cedar", "");
             folders.write(side, "limits.toml", "");

@@ -1,14 +1,13 @@
 //! `zengate policy explain`.
 
 use std::fs;
-use std::path::Path;
 use std::process::{Output, Stdio};
 
 use serde_json::json;
 
 use crate::http::call;
 use crate::keys::{claims, token};
-use crate::support::{Gateway, Simulator, beside, configured, said, zengate};
+use crate::support::{Gateway, Simulator, beside, configured, root, said, zengate};
 
 fn explain(arguments: &[&str]) -> Output {
     zengate().args(["policy", "explain"]).args(arguments).output().expect("runs")
@@ -16,7 +15,7 @@ fn explain(arguments: &[&str]) -> Output {
 
 /// By the shipped folder and the simulator's instances, without a configuration.
 fn by_hand(arguments: &[&str]) -> Output {
-    let policies = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies");
+    let policies = root("policies");
     let mut command = zengate();
     command.args(["policy", "explain", "--policies"]).arg(policies);
     command.arg("--inventory").arg(beside("instances.json"));

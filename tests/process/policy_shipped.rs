@@ -1,18 +1,14 @@
 //! The policies folders that come with zengate, and what the documentation shows of them.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::support::{copy, said, zengate};
+use crate::support::{copy, root, said, zengate};
 
 const FOLDERS: [&str; 2] = ["policies", "examples/policies"];
 
 /// Cases that the examples have at least: tables that are not found any more are not to go unnoticed.
 const CASES: usize = 80;
-
-fn root(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
-}
 
 /// What a policy command tells of a shipped folder that it finds good.
 fn told(arguments: &[&str]) -> String {

@@ -6,7 +6,7 @@ use std::process::Output;
 
 use tempfile::TempDir;
 
-use crate::support::{copy, python, said, zengate};
+use crate::support::{copy, python, root, said, zengate};
 
 const TABLE: &str = r#"
     [instances.ins-web-dev]
@@ -32,7 +32,7 @@ const TABLE: &str = r#"
 /// The shipped folder with these tables alone in its `tests/`.
 fn folder(tables: &[(&str, &str)]) -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
-    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("policies"), folder.path());
+    copy(&root("policies"), folder.path());
     let tests = folder.path().join("tests");
     fs::remove_dir_all(&tests).expect("the shipped tables are there");
     fs::create_dir(&tests).expect("made");

@@ -8,13 +8,13 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { extname } from 'node:path';
-import { pathToFileURL } from 'node:url';
+
+import { launched } from './browser.mjs';
 
 setTimeout(() => { console.error('portal.mjs: not done within 90 s'); process.exit(1); }, 90_000).unref();
 
 const [modules, executablePath, places] = process.argv.slice(2);
 const { port, gateway, issuer, simulator } = JSON.parse(places);
-const { chromium } = (await import(pathToFileURL(`${modules}/playwright-core/index.js`))).default;
 const portal = new URL('../../examples/portal/', import.meta.url);
 
 // A host as README.md of the portal describes it; `/bare` is a page without any script or policy.
@@ -48,11 +48,7 @@ async function simulated(path, body) {
 }
 const held = async (id) => (await simulated('instances')).instances.find((one) => one.instanceId === id).password;
 
-const browser = await chromium.launch({
-  executablePath,
-  args: ['--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-    '--disable-component-update', '--disable-sync'],
-});
+const browser = await launched(modules, executablePath);
 const context = await browser.newContext({ viewport: { width: 1200, height: 900 } });
 context.setDefaultTimeout(20_000);
 await context.grantPermissions(['clipboard-read', 'clipboard-write'], { origin });

@@ -1,12 +1,12 @@
 //! The page of examples/portal in a real browser, between a real OpenID provider and a gateway of another origin.
 
 use std::fs;
-use std::process::Stdio;
 
 use serde_json::{Value, json};
 
+use crate::ports::free_port;
 use crate::provider::{Provider, served};
-use crate::support::{Simulator, beside, configured, free_port, node_modules, said, tool};
+use crate::support::{Simulator, configured, in_browser};
 
 /// What the browser did and saw, a line each.
 const SEEN: &str = "\
@@ -62,16 +62,5 @@ fn a_page_of_another_origin_resets_and_keeps_no_password() {
 
     let places = json!({ "port": port, "gateway": format!("http://{}", gateway.address),
         "issuer": provider.issuer, "simulator": simulator.url });
-    let output = tool("ZENGATE_TEST_NODE", "node")
-        .arg(beside("portal.mjs"))
-        .arg(node_modules())
-        .arg(tool("ZENGATE_TEST_CHROMIUM", "/usr/bin/chromium").get_program())
-        .arg(places.to_string())
-        // Where the browser has its profile.
-        .env("TMPDIR", folder.path())
-        .stdout(Stdio::piped())
-        .output()
-        .expect("Node runs");
-    assert!(output.status.success(), "{}", said(&output));
-    assert_eq!(said(&output), SEEN);
+    assert_eq!(in_browser("portal.mjs", &[&places.to_string()], folder.path()), SEEN);
 }

@@ -3,17 +3,17 @@
 use std::fs;
 use std::path::Path;
 
-const ROOT: &str = env!("CARGO_MANIFEST_DIR");
+use crate::support::root;
 
 #[test]
 fn every_test_that_the_page_names_is_there() {
-    let page = fs::read_to_string(Path::new(ROOT).join("SECURITY.md")).expect("a page");
+    let page = fs::read_to_string(root("SECURITY.md")).expect("a page");
     let rows = page.lines().filter(|line| line.starts_with("| ") && line.matches(" | ").count() >= 2);
     // Tests are named in sentences; a key of the configuration is not.
     let names = rows.flat_map(|row| row.split('`').skip(1).step_by(2).filter(|name| is_test(name)));
     let mut code = String::new();
     for folder in ["src", "tests"] {
-        gather(&Path::new(ROOT).join(folder), &mut code);
+        gather(&root(folder), &mut code);
     }
     let mut found = 0;
     for name in names {

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::ports::free_port;
+
 pub const ACCESS_KEY_ID: &str = "ak-test-1";
 pub const ACCESS_KEY_PASSWORD: &str = "sk-test-secret-1";
 
@@ -110,13 +112,18 @@ impl Simulator {
 
     /// With `ins-0`, `ins-1` and so on, all of them the payments team's.
     pub fn of(count: usize) -> Self {
-        let instance = |n| {
-            serde_json::json!({ "instanceId": format!("ins-{n}"), "status": "RUNNING", "enableAgent": true,
+        Self::named((0..count).map(|n| format!("ins-{n}")))
+    }
+
+    /// The same with these names.
+    pub fn named(ids: impl Iterator<Item = String>) -> Self {
+        let instance = |id| {
+            serde_json::json!({ "instanceId": id, "status": "RUNNING", "enableAgent": true,
                 "tags": { "tags": [{ "key": "team", "value": "payments" }] } })
         };
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("instances.json");
-        fs::write(&file, (0..count).map(instance).collect::<Value>().to_string()).expect("written");
+        fs::write(&file, ids.map(instance).collect::<Value>().to_string()).expect("written");
         Self::with(&file)
     }
 
@@ -164,7 +171,7 @@ impl Simulator {
 pub fn configured(simulator: &Simulator) -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path();
-    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("policies"), &path.join("policies"));
+    copy(&root("policies"), &path.join("policies"));
     fs::write(path.join("jwks.json"), crate::keys::jwks()).expect("written");
     fs::write(path.join("key"), ACCESS_KEY_PASSWORD).expect("written");
     let config = format!(
@@ -230,6 +237,23 @@ impl Gateway {
         Self { process, address, operations }
     }
 
+    /// Serves the folder under strace, which writes into `trace` what these options ask for.
+    pub fn traced(folder: &Path, trace: &Path, options: &[&str]) -> Self {
+        Self::start(folder, Stdio::null(), |zengate| {
+            let mut strace = tool("ZENGATE_TEST_STRACE", "strace");
+            strace.args(["-f", "-o"]).arg(trace).args(options);
+            strace.arg(zengate.get_program()).args(zengate.get_args());
+            strace
+        })
+    }
+
+    /// Stops what is traced; strace ends with it, and the trace is whole.
+    pub fn end_traced(mut self) {
+        let child = self.process.child().to_string();
+        assert!(Command::new("kill").args(["-TERM", &child]).status().expect("kill runs").success());
+        self.process.ended();
+    }
+
     pub fn reset(&self, instance: &str, password: &str) -> crate::http::Answer {
         let body = serde_json::json!({ "password": password }).to_string();
         let path = format!("/v1/instances/{instance}/password-resets");
@@ -269,14 +293,44 @@ pub fn tool(variable: &str, usual: &str) -> Command {
 }
 
 pub fn python() -> Command {
-    let usual = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/venv/bin/python");
+    let usual = root("target/tools/venv/bin/python");
     tool("ZENGATE_TEST_PYTHON", &usual.display().to_string())
 }
 
 /// What `make tools` installs for Node.
 pub fn node_modules() -> PathBuf {
-    let usual = || Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/node/node_modules");
+    let usual = || root("target/tools/node/node_modules");
     std::env::var_os("ZENGATE_TEST_NODE_MODULES").map_or_else(usual, PathBuf::from)
+}
+
+/// A script of this folder that drives Chromium, with these arguments behind the modules and the browser; `folder` is where
+/// the browser has its profile. Returns what it said.
+pub fn in_browser(script: &str, arguments: &[&str], folder: &Path) -> String {
+    let output = tool("ZENGATE_TEST_NODE", "node")
+        .arg(beside(script))
+        .arg(node_modules())
+        .arg(tool("ZENGATE_TEST_CHROMIUM", "/usr/bin/chromium").get_program())
+        .args(arguments)
+        .env("TMPDIR", folder)
+        .output()
+        .expect("Node runs");
+    assert!(output.status.success(), "{}", said(&output));
+    said(&output)
+}
+
+/// Begins a batch that nobody waits for; its path.
+pub fn begin_batch(at: SocketAddr, token: &str, ids: &[String]) -> String {
+    let body = serde_json::json!({ "instanceIds": ids, "password": "Abcd~1234" }).to_string();
+    let bearer = format!("Bearer {token}");
+    let headers = [
+        ("authorization", bearer.as_str()),
+        ("content-type", "application/json"),
+        ("prefer", "respond-async"),
+    ];
+    let request = crate::http::request("POST", "/v1/password-resets", &headers, Some(body.as_bytes()));
+    let told = crate::http::raw(at, &request);
+    assert_eq!(told.status, 202, "{told:?}");
+    told.header("location").expect("a path").to_owned()
 }
 
 /// Writes one section of a page of docs/ in place of the one before, or at the end.
@@ -295,19 +349,14 @@ pub fn address_of(url: &str) -> SocketAddr {
     url.trim_start_matches("http://").parse().expect("an address")
 }
 
-/// A file of this folder.
-pub fn beside(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/process").join(name)
+/// A file of the repository.
+pub fn root(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// Below what the kernel gives to connections, which come and go in the tests beside this one.
-pub fn free_port() -> u16 {
-    loop {
-        let port = fastrand::u16(20_000..32_000);
-        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
-        }
-    }
+/// A file of this folder.
+pub fn beside(name: &str) -> PathBuf {
+    root("tests/process").join(name)
 }
 
 pub fn copy(from: &Path, to: &Path) {

@@ -5,12 +5,16 @@ use tokio::task::JoinSet;
 use super::*;
 
 fn account(requests_per_second: u32, max_concurrent: usize, queue: usize, patience: u64) -> Arc<Account> {
-    let patience = Duration::from_millis(patience);
-    let settings = Budget { requests_per_second, max_concurrent, queue, patience };
+    let settings = budget(requests_per_second, max_concurrent, queue, patience);
     Arc::new(Account::new(settings, Arc::default()))
 }
 
-fn team(name: &str) -> Share {
+/// Milliseconds of patience.
+pub(super) fn budget(requests_per_second: u32, max_concurrent: usize, queue: usize, patience: u64) -> Budget {
+    Budget { requests_per_second, max_concurrent, queue, patience: Duration::from_millis(patience) }
+}
+
+pub(super) fn team(name: &str) -> Share {
     Share::Team(name.parse().expect("a name"))
 }
 
@@ -19,9 +23,8 @@ async fn settle() {
     tokio::time::sleep(Duration::from_millis(20)).await;
 }
 
-#[tokio::test]
-async fn one_team_s_batch_does_not_starve_another_s_single_call() {
-    let account = account(10_000, 1, 256, 5_000);
+/// A batch of one team waits, then another team's single call: how many of the batch come before it.
+pub(super) async fn passed_by(account: &Arc<Account>) -> usize {
     let held = account.turn(team("a")).await.expect("free");
     let (order, mut calls) = (Arc::new(Mutex::new(Vec::new())), JoinSet::new());
     let mut ask = |name: &'static str| {
@@ -41,20 +44,19 @@ async fn one_team_s_batch_does_not_starve_another_s_single_call() {
     while calls.join_next().await.is_some() {}
     let order = order.lock().expect("no panic");
     assert_eq!(order.len(), 41);
-    let place = order.iter().position(|name| *name == "b").expect("served");
-    assert!(place <= 1, "behind one of the batch at most: {place}");
+    order.iter().position(|name| *name == "b").expect("served")
 }
 
-#[tokio::test]
-async fn no_more_are_under_way_than_allowed_and_places_are_given_back() {
-    let account = account(100_000, 3, 1_000, 5_000);
-    let (now, most, mut calls) =
+/// Calls of 1 ms in turns on these and for these teams, some of which are given up, with a turn in hand or without: the
+/// most that were under way at once.
+pub(super) async fn most_under_way(accounts: &[Arc<Account>], teams: &[&'static str], calls: u64) -> usize {
+    let (now, most, mut begun) =
         (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)), JoinSet::new());
-    for n in 0..200 {
-        let (account, now, most) = (account.clone(), now.clone(), most.clone());
-        calls.spawn(async move {
-            let asking = account.turn(team("a"));
-            // Some give up, with a turn in hand or without.
+    for n in 0..calls {
+        let account = accounts[n as usize % accounts.len()].clone();
+        let (share, now, most) = (team(teams[n as usize % teams.len()]), now.clone(), most.clone());
+        begun.spawn(async move {
+            let asking = account.turn(share);
             if n % 7 == 0 {
                 _ = tokio::time::timeout(Duration::from_micros(n * 50), asking).await;
                 return;
@@ -66,12 +68,29 @@ async fn no_more_are_under_way_than_allowed_and_places_are_given_back() {
             drop(turn);
         });
     }
-    while let Some(ended) = calls.join_next().await {
+    while let Some(ended) = begun.join_next().await {
         ended.expect("no panic");
     }
-    assert_eq!(most.load(Ordering::SeqCst), 3);
+    most.load(Ordering::SeqCst)
+}
+
+/// Nobody holds a turn or waits for one.
+pub(super) fn is_idle(account: &Account) {
     let state = account.lock();
     assert_eq!((state.in_flight, state.waiting, state.lines.len()), (0, 0, 0));
+}
+
+#[tokio::test]
+async fn one_team_s_batch_does_not_starve_another_s_single_call() {
+    let place = passed_by(&account(10_000, 1, 256, 5_000)).await;
+    assert!(place <= 1, "behind one of the batch at most: {place}");
+}
+
+#[tokio::test]
+async fn no_more_are_under_way_than_allowed_and_places_are_given_back() {
+    let account = account(100_000, 3, 1_000, 5_000);
+    assert_eq!(most_under_way(std::slice::from_ref(&account), &["a"], 200).await, 3);
+    is_idle(&account);
 }
 
 #[tokio::test]

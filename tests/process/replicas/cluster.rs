@@ -10,10 +10,11 @@ use tempfile::TempDir;
 
 use crate::http::{Answer, call, raw, request};
 use crate::keys::{claims, token};
+use crate::ports::free_port;
 use crate::postgres::Postgres;
 use crate::proxy::Proxy;
 use crate::redis_server::Redis;
-use crate::support::{Gateway, Process, Simulator, configure, configured, free_port, in_postgres, tool};
+use crate::support::{Gateway, Process, Simulator, configure, configured, in_postgres, root, tool};
 use crate::trail::until;
 
 /// Instances of each team: `ins-0` and so on of payments, `web-0` and so on of web.
@@ -161,7 +162,7 @@ pub struct Balancer {
 impl Balancer {
     /// With the file as it is shipped but for addresses and a quicker look, and for `other` lines.
     pub fn before(replicas: &[Replica], other: &[(&str, &str)]) -> Self {
-        let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/haproxy.cfg");
+        let example = root("examples/haproxy.cfg");
         let mut text = fs::read_to_string(example).expect("read");
         let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let mut put = |from: &str, to: &str| {

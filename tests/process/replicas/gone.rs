@@ -4,27 +4,18 @@
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::cluster::{Cluster, Replica, reset, reset_request, web};
-use crate::http::{call, raw, request};
-use crate::support::{FREE, said, zengate};
+use crate::http::{call, raw};
+use crate::support::{FREE, begin_batch, said, zengate};
 use crate::trail::{sent, until};
 
 const SIZE: usize = 40;
 
 fn begin(at: SocketAddr, token: &str, first: usize) -> String {
     let ids: Vec<_> = (first..first + SIZE).map(|n| format!("web-{n}")).collect();
-    let body = json!({ "instanceIds": ids, "password": "Abcd~1234" }).to_string();
-    let bearer = format!("Bearer {token}");
-    let headers = [
-        ("authorization", bearer.as_str()),
-        ("content-type", "application/json"),
-        ("prefer", "respond-async"),
-    ];
-    let told = raw(at, &request("POST", "/v1/password-resets", &headers, Some(body.as_bytes())));
-    assert_eq!(told.status, 202, "{told:?}");
-    told.header("location").expect("a path").to_owned()
+    begin_batch(at, token, &ids)
 }
 
 /// What of `instances` Zenlayer was asked for.

@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::prelude::*;
@@ -7,7 +6,8 @@ use redis::Commands;
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::http::account::{Share, Spent, Turn};
+use crate::http::account::tests::{budget, is_idle, most_under_way, passed_by, team};
+use crate::http::account::{Spent, Turn};
 use crate::metrics::Metrics;
 use crate::redis::for_test::{Setup, block_on, setup, until, value};
 use crate::redis::server_of_tests::Redis as Server;
@@ -21,18 +21,10 @@ fn link(setup: &Setup) -> (Arc<Link>, Arc<Metrics>) {
     (Arc::new(link), metrics)
 }
 
-fn budget(requests_per_second: u32, max_concurrent: usize, queue: usize, patience: u64) -> Budget {
-    Budget { requests_per_second, max_concurrent, queue, patience: Duration::from_millis(patience) }
-}
-
 /// A replica of its own connection.
 fn replica(setup: &Setup, budget: Budget) -> Arc<Account> {
     let (link, metrics) = link(setup);
     Account::share(budget, link, Duration::from_secs(60), metrics)
-}
-
-fn team(name: &str) -> Share {
-    Share::Team(name.parse().expect("a name"))
 }
 
 async fn turn(account: &Arc<Account>, name: &str) -> Result<Turn, Spent> {
@@ -177,41 +169,13 @@ fn its_keys_have_the_prefix_and_a_bounded_life() {
     }
 }
 
-/// Calls of 1 ms on both at once, some of which are given up, with a turn in hand or without.
-async fn many(replicas: &[Arc<Account>; 2], each: u64) -> usize {
-    let (now, most, mut calls) =
-        (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)), JoinSet::new());
-    for n in 0..each * 2 {
-        let (account, now, most) = (replicas[n as usize % 2].clone(), now.clone(), most.clone());
-        calls.spawn(async move {
-            let asking = turn(&account, ["a", "b", "c"][n as usize % 3]);
-            if n % 7 == 0 {
-                _ = tokio::time::timeout(Duration::from_micros(n * 50), asking).await;
-                return;
-            }
-            let turn = asking.await.expect("in time");
-            most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-            tokio::time::sleep(Duration::from_millis(1)).await;
-            now.fetch_sub(1, Ordering::SeqCst);
-            drop(turn);
-        });
-    }
-    while let Some(ended) = calls.join_next().await {
-        ended.expect("no panic");
-    }
-    most.load(Ordering::SeqCst)
-}
-
 #[tokio::test]
 async fn no_more_are_under_way_on_both_than_allowed_and_places_are_given_back() {
     let setup = setup(&Server::shared().url());
     let replicas = [(); 2].map(|()| replica(&setup, budget(100_000, 4, 1_000, 20_000)));
-    assert_eq!(many(&replicas, 100).await, 4);
+    assert_eq!(most_under_way(&replicas, &["a", "b", "c"], 200).await, 4);
     until("all places are given back", || under_way(Server::shared(), &setup) == 0);
-    for account in &replicas {
-        let state = account.lock();
-        assert_eq!((state.in_flight, state.waiting, state.lines.len()), (0, 0, 0));
-    }
+    replicas.iter().for_each(|account| is_idle(account));
 }
 
 #[tokio::test]
@@ -244,27 +208,7 @@ async fn both_together_keep_to_the_rate() {
 #[tokio::test]
 async fn one_team_s_batch_does_not_starve_another_s_single_call() {
     let setup = setup(&Server::shared().url());
-    let account = replica(&setup, budget(10_000, 1, 256, 20_000));
-    let held = turn(&account, "a").await.expect("free");
-    let (order, mut calls) = (Arc::new(Mutex::new(Vec::new())), JoinSet::new());
-    let mut ask = |name: &'static str| {
-        let (account, order) = (account.clone(), order.clone());
-        calls.spawn(async move {
-            let turn = turn(&account, name).await.expect("in time");
-            order.lock().expect("no panic").push(name);
-            tokio::time::sleep(Duration::from_millis(1)).await;
-            drop(turn);
-        });
-    };
-    (0..40).for_each(|_| ask("a"));
-    tokio::time::sleep(LOOK).await;
-    ask("b");
-    tokio::time::sleep(LOOK).await;
-    drop(held);
-    while calls.join_next().await.is_some() {}
-    let order = order.lock().expect("no panic");
-    assert_eq!(order.len(), 41);
-    let place = order.iter().position(|name| *name == "b").expect("served");
+    let place = passed_by(&replica(&setup, budget(10_000, 1, 256, 20_000))).await;
     assert!(place <= 1, "behind one of the batch at most: {place}");
 }
 
